@@ -1,0 +1,140 @@
+//! The decoder's shape and quantizers, under the key names that Hugging Face uses, and its parameter count.
+
+use serde::{Deserialize, Serialize};
+
+/// The decoder. Keys that exist in a Hugging Face `config.json` have the name they have there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// Rows of the embedding; at least the tokenizer's size.
+    pub vocab_size: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Width between the feed-forward projections.
+    pub intermediate_size: usize,
+    /// Number of blocks.
+    pub num_hidden_layers: usize,
+    /// Query heads; their size is `hidden_size / num_attention_heads`.
+    pub num_attention_heads: usize,
+    /// Key and value heads; a divisor of `num_attention_heads`.
+    pub num_key_value_heads: usize,
+    /// The longest sequence that the rotary tables cover, in tokens.
+    pub max_position_embeddings: usize,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Added to the mean square inside every norm.
+    pub rms_norm_eps: f64,
+    /// Activation of the gated feed-forward network.
+    pub hidden_act: Activation,
+    /// Whether the output head is the embedding.
+    pub tie_word_embeddings: bool,
+    /// Standard deviation of every initial matrix.
+    pub initializer_range: f64,
+    /// How positions exchange information.
+    pub attention: Attention,
+    /// Whether norms stand before the output and down projections.
+    pub sub_norms: bool,
+    /// What every projection computes with.
+    pub bit_linear: BitLinearConfig,
+}
+
+/// What a BitLinear computes with: both quantizers, and where its norm is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BitLinearConfig {
+    /// Quantizer of the weight matrix.
+    pub weights: WeightQuantizer,
+    /// Quantizer of the input, per token.
+    pub activations: ActivationQuantizer,
+    /// Whether each projection norms its own input, or the block does it once.
+    pub norm: NormPlacement,
+}
+
+/// Quantizer of a weight matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightQuantizer {
+    /// -1, 0, +1 times the mean absolute weight (BitNet b1.58).
+    TernaryAbsmean,
+    /// -1, +1 around the mean (BitNet b1).
+    Sign,
+    /// Full precision.
+    None,
+}
+
+/// Quantizer of an activation vector, one scale a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActivationQuantizer {
+    /// 8 bits, scaled by the largest magnitude (BitNet b1.58).
+    Int8Absmax,
+    /// 4 bits, scaled by the mean magnitude (BitNet a4.8).
+    Int4Absmean,
+    /// Full precision.
+    None,
+}
+
+/// Where the norm of a projection's input stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NormPlacement {
+    /// Inside every BitLinear, a norm for each (the training tips' BitLinear).
+    Inside,
+    /// In the block, before the projections that share an input (2B-4T and the LLaMA layout).
+    Outside,
+}
+
+/// How positions exchange information.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attention {
+    /// Query heads share key and value heads in groups.
+    GroupedQuery,
+}
+
+/// Activation of the gated feed-forward network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// Squared ReLU.
+    Relu2,
+    /// x times the logistic function of x.
+    Silu,
+}
+
+impl ModelConfig {
+    /// Width of one attention head.
+    pub fn head_dim(&self) -> usize {
+        self.hidden_size / self.num_attention_heads
+    }
+
+    /// Width of all key heads together, which is also that of all value heads.
+    pub fn key_value_size(&self) -> usize {
+        self.num_key_value_heads * self.head_dim()
+    }
+
+    /// Trainable numbers: embedding, head unless tied, projections and norms.
+    pub fn num_parameters(&self) -> usize {
+        let embeddings = self.vocab_size * self.hidden_size * if self.tie_word_embeddings { 1 } else { 2 };
+        embeddings + self.num_hidden_layers * (self.num_ternary_per_layer() + self.num_norm_per_layer()) + self.hidden_size
+    }
+
+    /// Weights of one block that the weight quantizer sees.
+    pub fn num_ternary_per_layer(&self) -> usize {
+        let attention = 2 * self.hidden_size * (self.hidden_size + self.key_value_size());
+        attention + 3 * self.hidden_size * self.intermediate_size
+    }
+
+    /// Norm weights of one block.
+    pub fn num_norm_per_layer(&self) -> usize {
+        let outer = match self.bit_linear.norm {
+            NormPlacement::Outside => 2 * self.hidden_size,
+            NormPlacement::Inside => 6 * self.hidden_size + self.intermediate_size,
+        };
+        let sub_norms = match (self.sub_norms, self.bit_linear.norm) {
+            (true, NormPlacement::Outside) => self.hidden_size + self.intermediate_size,
+            _ => 0,
+        };
+        outer + sub_norms
+    }
+}
