@@ -21,7 +21,7 @@ fn libtorch() {
         .warnings(false)
         .opt_level(3)
         .include(&include_dir)
-        .files(["src/libtorch/csrc/adamw.cpp"])
+        .files(["src/libtorch/csrc/optimizer.cpp"])
         .compile("bitnet_csrc");
     let library_dir = library_dir.display();
     println!("cargo:rustc-link-arg=-Wl,-rpath,{library_dir}");

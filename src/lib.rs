@@ -5,6 +5,15 @@
 
 pub mod config;
 pub mod error;
+#[cfg(feature = "torch")]
+pub mod libtorch;
+#[cfg(feature = "torch")]
+pub mod model;
+#[cfg(feature = "torch")]
+pub mod optimizer;
+pub mod random;
 pub mod run;
+#[cfg(feature = "torch")]
+pub mod train;
 
 pub use error::{Context, Error, Fault, Result};

@@ -1,0 +1,39 @@
+//! The C interface of `csrc/`, and how its messages become errors.
+
+use crate::{Error, Result};
+use std::ffi::{CStr, c_char};
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+unsafe extern "C" {
+    pub(super) fn bitnet_fused_adamw(
+        parameters: *const *const C_tensor,
+        gradients: *const *const C_tensor,
+        means: *const *const C_tensor,
+        mean_squares: *const *const C_tensor,
+        steps: *const *const C_tensor,
+        count: i64,
+        learning_rate: f64,
+        beta1: f64,
+        beta2: f64,
+        weight_decay: f64,
+        epsilon: f64,
+    ) -> *mut c_char;
+    pub(super) fn bitnet_clip_gradients(gradients: *const *const C_tensor, count: i64, max_norm: f64, norm: *mut f64) -> *mut c_char;
+}
+
+/// Turns what a function of `csrc/` returned into a result, and frees it.
+pub(super) fn check(message: *mut c_char) -> Result<()> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: a non-null message is a C string that strdup made for us alone.
+    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    unsafe { libc::free(message.cast()) };
+    Err(Error::ours(text.lines().next().unwrap_or_default()).context("libtorch"))
+}
+
+/// The pointers of `tensors`, valid while these live.
+pub(super) fn pointers<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*const C_tensor> {
+    tensors.into_iter().map(Tensor::as_ptr).collect()
+}

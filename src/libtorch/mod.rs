@@ -1,0 +1,9 @@
+//! The border to libtorch: every unsafe line and every line of C++ (`csrc/`). Owns devices, the run-time loading of CUDA, and the
+//! operations that tch has no binding for; what they are used for is the business of `model`, `optimizer` and `train`.
+
+mod device;
+mod foreign;
+mod parameters;
+
+pub use device::{description, keep_freed_memory, select, set_num_threads};
+pub use parameters::{AdamwState, AdamwStep, adamw_step, clip_gradients};

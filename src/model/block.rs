@@ -1,0 +1,51 @@
+//! One layer of the decoder: attention and feed-forward network, each added to the residual stream.
+
+use super::RotaryTables;
+use super::attention::GroupedQueryAttention;
+use super::bit_linear::{BitLinear, BitLinearOptions};
+use super::feed_forward::FeedForward;
+use super::norm::RmsNorm;
+use crate::config::{ModelConfig, NormPlacement};
+use tch::Tensor;
+use tch::nn::{Module, Path};
+
+/// `x + attention(norm(x))`, then `x + feed_forward(norm(x))`; without the norms where every BitLinear has its own.
+#[derive(Debug)]
+pub struct Block {
+    input_norm: Option<RmsNorm>,
+    attention: GroupedQueryAttention,
+    post_attention_norm: Option<RmsNorm>,
+    feed_forward: FeedForward,
+}
+
+impl Block {
+    /// Parameters `input_layernorm`, `self_attn`, `post_attention_layernorm` and `mlp` below `path`.
+    pub fn new(path: &Path, model: &ModelConfig, options: BitLinearOptions) -> Self {
+        let norm = |name: &str| {
+            let is_outside = model.bit_linear.norm == NormPlacement::Outside;
+            is_outside.then(|| RmsNorm::new(path / name, model.hidden_size, model.rms_norm_eps))
+        };
+        Self {
+            input_norm: norm("input_layernorm"),
+            attention: GroupedQueryAttention::new(&(path / "self_attn"), model, options),
+            post_attention_norm: norm("post_attention_layernorm"),
+            feed_forward: FeedForward::new(&(path / "mlp"), model, options),
+        }
+    }
+
+    /// The residual stream, float32 `[batch, sequence, hidden]`, to the same.
+    pub fn forward(&self, residual: &Tensor, rotary: &RotaryTables) -> Tensor {
+        let residual = residual + self.attention.forward(&normed(&self.input_norm, residual), rotary);
+        let update = self.feed_forward.forward(&normed(&self.post_attention_norm, &residual));
+        residual + update
+    }
+
+    /// The seven BitLinear layers, with the names they have in a file.
+    pub fn projections(&self) -> impl Iterator<Item = (&'static str, &BitLinear)> {
+        self.attention.projections().into_iter().chain(self.feed_forward.projections())
+    }
+}
+
+fn normed(norm: &Option<RmsNorm>, input: &Tensor) -> Tensor {
+    norm.as_ref().map_or_else(|| input.shallow_clone(), |norm| norm.forward(input))
+}

@@ -1,0 +1,50 @@
+//! The gated feed-forward network: `down(norm(act(gate(x)) · up(x)))`.
+
+use super::bit_linear::{BitLinear, BitLinearOptions};
+use super::norm::RmsNorm;
+use crate::config::{Activation, ModelConfig, NormPlacement};
+use tch::Tensor;
+use tch::nn::{Module, Path};
+
+/// gate, up and down as BitLinear, with a sub-norm before down where the config has one.
+#[derive(Debug)]
+pub struct FeedForward {
+    gate_proj: BitLinear,
+    up_proj: BitLinear,
+    down_proj: BitLinear,
+    sub_norm: Option<RmsNorm>,
+    activation: Activation,
+}
+
+impl FeedForward {
+    /// Parameters `gate_proj`, `up_proj`, `down_proj` and `ffn_sub_norm` below `path`.
+    pub fn new(path: &Path, model: &ModelConfig, options: BitLinearOptions) -> Self {
+        let (hidden, intermediate) = (model.hidden_size, model.intermediate_size);
+        let has_sub_norm = model.sub_norms && model.bit_linear.norm == NormPlacement::Outside;
+        Self {
+            gate_proj: BitLinear::new(path / "gate_proj", hidden, intermediate, options),
+            up_proj: BitLinear::new(path / "up_proj", hidden, intermediate, options),
+            down_proj: BitLinear::new(path / "down_proj", intermediate, hidden, options),
+            sub_norm: has_sub_norm.then(|| RmsNorm::new(path / "ffn_sub_norm", intermediate, model.rms_norm_eps)),
+            activation: model.hidden_act,
+        }
+    }
+
+    /// `[batch, sequence, hidden]` to the same.
+    pub fn forward(&self, input: &Tensor) -> Tensor {
+        let [gate, up] = BitLinear::forward_all([&self.gate_proj, &self.up_proj], input);
+        let gated = match self.activation {
+            Activation::Relu2 => gate.relu().square() * up,
+            Activation::Silu => gate.silu() * up,
+        };
+        match &self.sub_norm {
+            Some(norm) => self.down_proj.forward(&norm.forward(&gated)),
+            None => self.down_proj.forward(&gated),
+        }
+    }
+
+    /// The BitLinear layers, with the names they have in a file.
+    pub fn projections(&self) -> [(&'static str, &BitLinear); 3] {
+        [("gate_proj", &self.gate_proj), ("up_proj", &self.up_proj), ("down_proj", &self.down_proj)]
+    }
+}
