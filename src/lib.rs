@@ -4,7 +4,11 @@
 //! directories, status and plots build in seconds and need no libtorch.
 
 pub mod config;
+pub mod data;
 pub mod error;
 pub mod run;
+pub mod schedule;
+pub mod tasks;
+pub mod tokenizer;
 
 pub use error::{Context, Error, Fault, Result};

@@ -1,0 +1,10 @@
+//! Where token batches come from. Owns the order in which training sees its data, as pure functions of a seed and an index; what a
+//! problem is and which are held out is the business of `tasks`.
+
+mod arithmetic;
+mod batch;
+mod random;
+
+pub use arithmetic::{ArithmeticSource, Loss};
+pub use batch::{Batch, IGNORED_TARGET};
+pub use random::Random;
