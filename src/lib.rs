@@ -4,6 +4,7 @@
 //! directories, status and plots build in seconds and need no libtorch.
 
 pub mod config;
+pub mod data;
 pub mod error;
 #[cfg(feature = "torch")]
 pub mod libtorch;
@@ -13,6 +14,9 @@ pub mod model;
 pub mod optimizer;
 pub mod random;
 pub mod run;
+pub mod schedule;
+pub mod tasks;
+pub mod tokenizer;
 #[cfg(feature = "torch")]
 pub mod train;
 

@@ -45,7 +45,7 @@ pub struct Sampler {
 impl Sampler {
     /// A sampler at the beginning of its random stream.
     pub fn new(options: SamplingOptions) -> Self {
-        Self { options, random: Random::new(options.seed, "sampling", 0) }
+        Self { options, random: Random::derive(options.seed, "sampling", 0) }
     }
 
     /// The next token's id, given the logits of the whole vocabulary.

@@ -3,6 +3,8 @@
 
 mod directory;
 mod metrics;
+mod observer;
 
 pub use directory::RunDirectory;
 pub use metrics::{CodesRow, EvaluationRow, Event, EventRow, MetricsRow, SampleRow};
+pub use observer::{Observer, Silent};

@@ -1,0 +1,76 @@
+//! Tasks: problems and the check of an answer. The check is the metric of an evaluation and the reward of reinforcement learning. Owns
+//! which problems are held out of training; turning problems into token batches is the business of `data`.
+
+pub mod arithmetic;
+
+pub use arithmetic::Arithmetic;
+
+use crate::Result;
+use crate::config::DataConfig;
+
+/// What a model can be asked, and the check of what it says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Task {
+    /// `a op b = c`.
+    Arithmetic(Arithmetic),
+}
+
+/// One question of any task, as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Answers are counted per group: `add`, `subtract` ...
+    pub group: &'static str,
+    /// What the model is given.
+    pub prompt: String,
+    /// What it should say, without surrounding spaces.
+    pub answer: String,
+    /// What stands after the prompt in training text, to the last character: the answer as it is written there.
+    pub completion: String,
+}
+
+impl Task {
+    /// The task whose problems `config` describes.
+    ///
+    /// # Errors
+    /// A config that leaves nothing to train on, or whose values are out of range.
+    pub fn new(config: &DataConfig) -> Result<Self> {
+        match config {
+            DataConfig::Arithmetic(config) => Arithmetic::new(config).map(Self::Arithmetic),
+        }
+    }
+
+    /// Every character that problems and answers are written with, in the order of their token ids.
+    pub fn alphabet(&self) -> &'static str {
+        match self {
+            Self::Arithmetic(_) => arithmetic::ALPHABET,
+        }
+    }
+
+    /// What ends an answer in training text.
+    pub fn terminator(&self) -> &'static str {
+        match self {
+            Self::Arithmetic(_) => "\n",
+        }
+    }
+
+    /// Questions that training never sees: for each group up to `num_per_group` of them, chosen by `seed` without repeats.
+    pub fn held_out_questions(&self, seed: u64, num_per_group: usize) -> Vec<Question> {
+        match self {
+            Self::Arithmetic(task) => task.held_out_problems(seed, num_per_group).into_iter().map(Question::from).collect(),
+        }
+    }
+
+    /// The question that `prompt` asks, or `None` if it is none of this task.
+    pub fn question(&self, prompt: &str) -> Option<Question> {
+        match self {
+            Self::Arithmetic(_) => prompt.parse::<arithmetic::Problem>().ok().map(Question::from),
+        }
+    }
+
+    /// Whether `completion`, the text that a model added to the prompt, answers `question`.
+    pub fn is_correct(&self, question: &Question, completion: &str) -> bool {
+        match self {
+            Self::Arithmetic(_) => arithmetic::says(completion, &question.answer),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! One optimizer step: forward and backward over the micro-batches, clipping, update. Knows nothing of data, logs or checkpoints.
+
+use crate::Result;
+use crate::data::IGNORED_TARGET;
+use crate::model::Decoder;
+use crate::optimizer::Adamw;
+use tch::{Kind, Reduction, Tensor};
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepOutcome {
+    /// Mean loss of the micro-batches, in nats per predicted token.
+    pub loss: f64,
+    /// Norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// Whether the weights moved: not when the loss or the gradient was not finite.
+    pub was_applied: bool,
+}
+
+/// The numbers of a step that change over a run.
+#[derive(Debug, Clone, Copy)]
+pub struct StepNumbers {
+    pub learning_rate: f64,
+    pub weight_decay: f64,
+    pub max_grad_norm: f64,
+}
+
+/// Adds the gradients of `losses`, one a micro-batch, clips them and updates. A loss or gradient that is not finite never reaches
+/// the weights.
+pub fn take_step(optimizer: &mut Adamw, losses: impl ExactSizeIterator<Item = Result<Tensor>>, numbers: StepNumbers) -> Result<StepOutcome> {
+    optimizer.zero_gradients();
+    let num_micro_batches = losses.len() as f64;
+    let mut loss = 0.0;
+    for micro_loss in losses {
+        let share = micro_loss? / num_micro_batches;
+        share.f_backward()?;
+        loss += share.f_double_value(&[])?;
+    }
+    let grad_norm = optimizer.clip(numbers.max_grad_norm)?;
+    let was_applied = loss.is_finite() && grad_norm.is_finite();
+    if was_applied {
+        optimizer.step(numbers.learning_rate, numbers.weight_decay)?;
+    }
+    Ok(StepOutcome { loss, grad_norm, was_applied })
+}
+
+/// Mean cross-entropy of the next tokens, in nats; positions whose target is [`IGNORED_TARGET`] do not count.
+/// `inputs` and `targets` are int64 `[batch, sequence]`.
+pub fn next_token_loss(decoder: &Decoder, inputs: &Tensor, targets: &Tensor) -> Tensor {
+    let logits = decoder.forward(inputs);
+    logits.flatten(0, 1).cross_entropy_loss(&targets.flatten(0, 1), None::<&Tensor>, Reduction::Mean, IGNORED_TARGET, 0.0)
+}
+
+/// The loss of every position, float32 `[batch, sequence]`, 0 where it is ignored; and the likeliest next tokens, of the same shape.
+pub fn token_losses(decoder: &Decoder, inputs: &Tensor, targets: &Tensor) -> (Tensor, Tensor) {
+    let logits = decoder.forward(inputs);
+    let losses =
+        logits.flatten(0, 1).cross_entropy_loss(&targets.flatten(0, 1), None::<&Tensor>, Reduction::None, IGNORED_TARGET, 0.0);
+    (losses.view_as(targets).to_kind(Kind::Float), logits.argmax(-1, false))
+}
