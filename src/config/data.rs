@@ -39,3 +39,48 @@ pub struct OperatorShares {
     pub multiply: f64,
     pub divide: f64,
 }
+
+impl DataConfig {
+    /// Every character that this source can produce, in code point order: the tokens of a character tokenizer.
+    pub fn alphabet(&self) -> &'static str {
+        match self {
+            DataConfig::Arithmetic(_) => "\n *+-/0123456789=",
+        }
+    }
+
+    /// The longest piece of text that must stay whole within a sequence: `99 * 99 = 9801` and a newline.
+    pub fn longest_problem(&self) -> String {
+        match self {
+            DataConfig::Arithmetic(arithmetic) => arithmetic.longest_problem(),
+        }
+    }
+
+    /// How many distinct operand pairs are held out, about.
+    pub fn num_held_out(&self) -> u64 {
+        match self {
+            DataConfig::Arithmetic(arithmetic) => {
+                let operands = u128::from(arithmetic.largest_operand) + 1;
+                let held_out = operands * operands * u128::from(arithmetic.held_out_percent) / 100;
+                u64::try_from(held_out).unwrap_or(u64::MAX)
+            }
+        }
+    }
+}
+
+impl ArithmeticConfig {
+    fn longest_problem(&self) -> String {
+        let largest = i128::from(self.largest_operand);
+        let same_digits = 10_i128.pow(largest.max(1).ilog10());
+        let OperatorShares { add, subtract, multiply, divide } = self.operators;
+        let extremes = [
+            (add, format!("{largest} + {largest} = {}\n", largest + largest)),
+            (subtract, format!("0 - {largest} = -{largest}\n")),
+            (subtract, format!("{same_digits} - {largest} = {}\n", same_digits - largest)),
+            (multiply, format!("{largest} * {largest} = {}\n", largest * largest)),
+            (divide, format!("{largest} / {largest} = 1\n")),
+            (divide, format!("{largest} / 1 = {largest}\n")),
+        ];
+        let asked = extremes.into_iter().filter(|(share, _)| *share > 0.0).map(|(_, text)| text);
+        asked.max_by_key(String::len).unwrap_or_default()
+    }
+}

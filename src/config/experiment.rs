@@ -33,8 +33,9 @@ pub struct Experiment {
 }
 
 /// Where tensors live. `auto` takes CUDA, then MPS, then the CPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum DeviceChoice {
     Auto,
     Cpu,
@@ -43,9 +44,12 @@ pub enum DeviceChoice {
 }
 
 /// The type that matrix products are computed in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum Precision {
+    #[value(alias = "f32")]
     Float32,
+    #[value(alias = "bf16")]
     Bfloat16,
 }

@@ -1,0 +1,82 @@
+//! Claims about estimates, against counts by hand and published sizes.
+
+use super::*;
+use crate::config::example::experiment;
+
+/// By hand: a block has q, k, v, o of 256 x 256, gate, up, down of 256 x 768, two norms of 256, sub-norms of 256 and 768.
+#[test]
+fn the_parameters_of_the_arithmetic_model_are_those_counted_by_hand() {
+    let block_matrices = 4 * 256 * 256 + 3 * 256 * 768;
+    let block_norms = 256 + 256 + 256 + 768;
+    let expected = ParameterCount {
+        embedding: 32 * 256,
+        projections: 6 * block_matrices,
+        norms: 6 * block_norms + 256,
+        total: 8192 + 6 * (262_144 + 589_824 + 1536) + 256,
+    };
+    let model = experiment().model;
+    assert_eq!(model.parameter_count(), expected);
+    assert_eq!(model.num_parameters() as u64, expected.total);
+}
+
+#[test]
+fn norms_inside_every_projection_replace_the_blocks_own_and_the_sub_norms() {
+    let mut model = experiment().model;
+    model.bit_linear.norm = NormPlacement::Inside;
+    // q, k, v, o, gate and up are given 256 numbers a token, down 768; one norm stands before the head.
+    let expected = 6 * (6 * 256 + 768) + 256;
+    assert_eq!(model.parameter_count().norms, expected);
+    model.sub_norms = false;
+    assert_eq!(model.parameter_count().norms, expected);
+}
+
+/// microsoft/bitnet-b1.58-2B-4T has 2,412,820,480 parameters.
+#[test]
+fn the_published_2b_model_has_its_published_size() {
+    let mut model = experiment().model;
+    (model.hidden_size, model.intermediate_size, model.num_hidden_layers) = (2560, 6912, 30);
+    (model.num_attention_heads, model.num_key_value_heads, model.vocab_size) = (20, 5, 128_256);
+    assert_eq!(model.parameter_count().total, 2_412_820_480);
+}
+
+#[test]
+fn an_untied_head_counts() {
+    let mut model = experiment().model;
+    model.tie_word_embeddings = false;
+    assert_eq!(model.parameter_count().embedding, 2 * 32 * 256);
+}
+
+#[test]
+fn tokens_arithmetic_and_memory_follow_the_formulas() {
+    let mut experiment = experiment();
+    experiment.train.accumulation_steps = 2;
+    let estimate = experiment.estimate();
+    assert_eq!((estimate.tokens_per_step, estimate.total_tokens), (8192, 8192 * 2400));
+    let parameters = 5_129_472.0;
+    assert_eq!(estimate.parameters.total, 5_129_472);
+    assert_eq!(estimate.flops_per_token, 6.0 * parameters + 12.0 * 6.0 * 256.0 * 64.0);
+    assert_eq!(estimate.master_bytes, 5_129_472 * 4);
+    assert_eq!(estimate.checkpoint_bytes, 5_129_472 * 12);
+    // Per token and block: 2 x 256 float32; in bfloat16 8 x 256 + 2 x 256 + 5 x 768 + (256 + 768); at the end 256 + 3 x 32 float32.
+    let per_token = 6 * (2 * 256 * 4 + (2048 + 512 + 3840 + 1024) * 2) + (256 + 96) * 4;
+    assert_eq!(estimate.activation_bytes, 64 * 64 * per_token, "accumulation does not add up activations");
+    assert_eq!(estimate.memory_bytes, 5_129_472 * 16 + 64 * 64 * per_token);
+}
+
+#[test]
+fn the_summary_is_aligned() {
+    let expected = "\
+parameters       5,129,472  (embedding 8,192, quantized 5,111,808, norms 9,472)
+tokens           9,830,400  (4,096 a step)
+arithmetic   3.14e14 FLOP  (3.20e7 a token)
+memory           471.8 MiB  (masters 19.6 MiB, gradients 19.6 MiB, moments 39.1 MiB, activations 393.5 MiB)
+checkpoint        58.7 MiB  (234.8 MiB on disk in all)";
+    assert_eq!(experiment().estimate().to_string(), expected);
+}
+
+#[test]
+fn the_estimate_serializes_for_programs() {
+    let value = serde_json::to_value(experiment().estimate()).unwrap();
+    assert_eq!(value["parameters"]["total"], 5_129_472);
+    assert_eq!(value["tokens_per_step"], 4096);
+}

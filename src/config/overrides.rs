@@ -1,0 +1,169 @@
+//! Flags that change an experiment: `--set key=value` for every key, and short forms that are nothing but a key. One mechanism
+//! applies them all to the document before it becomes an [`Experiment`](super::Experiment). Reading the document is `load`'s.
+
+use super::check::{Finding, check, joined, unknown_key};
+use super::hostile::refuse_hostile;
+use super::keys::schema;
+use super::schema::Schema;
+use super::{DeviceChoice, Precision};
+use crate::{Error, Result};
+use serde_yaml::{Mapping, Value};
+
+/// Flags that change the experiment. Flatten it into a binary's arguments with `#[command(flatten)]`.
+///
+/// Whole sections are applied before keys inside them. Two flags that set the same key to different values are an error.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
+#[command(next_help_heading = "Experiment")]
+pub struct Overrides {
+    /// Optimizer steps of the whole run [key: train.num_steps]
+    #[arg(long, value_name = "N")]
+    pub num_steps: Option<u64>,
+    /// Sequences in a micro-batch [key: train.batch_size]
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<u64>,
+    /// Tokens in a sequence [key: train.seq_len]
+    #[arg(long, value_name = "N")]
+    pub seq_len: Option<u64>,
+    /// Peak learning rate of the first stage [key: train.optimizer.learning_rate]
+    #[arg(long, value_name = "RATE")]
+    pub learning_rate: Option<f64>,
+    /// Seed of every random number [key: seed]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Where tensors live [key: device]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<DeviceChoice>,
+    /// Type of matrix products [key: precision]
+    #[arg(long, value_name = "TYPE")]
+    pub precision: Option<Precision>,
+    /// Sets any key of the config, such as train.optimizer.learning_rate=1e-3; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// One flag: which key it sets, to what, and how the user wrote it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Assignment {
+    /// As written: `--num-steps 100`, `--set a.b=c`.
+    pub flag: String,
+    pub key: String,
+    pub value: Value,
+}
+
+impl Overrides {
+    /// Whether nothing is overridden.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Every flag as key and typed value, outer keys first.
+    pub(super) fn assignments(&self) -> Result<Vec<Assignment>> {
+        let mut assignments = self.convenience_flags()?;
+        for written in &self.set {
+            assignments.push(parse_set(written)?);
+        }
+        refuse_contradictions(&assignments)?;
+        assignments.sort_by_key(|assignment| assignment.key.split('.').count());
+        Ok(assignments)
+    }
+
+    fn convenience_flags(&self) -> Result<Vec<Assignment>> {
+        let flags: [(&str, &str, Option<Value>); 7] = [
+            ("--num-steps", "train.num_steps", self.num_steps.map(Value::from)),
+            ("--batch-size", "train.batch_size", self.batch_size.map(Value::from)),
+            ("--seq-len", "train.seq_len", self.seq_len.map(Value::from)),
+            ("--learning-rate", "train.optimizer.learning_rate", self.learning_rate.map(Value::from)),
+            ("--seed", "seed", self.seed.map(Value::from)),
+            ("--device", "device", self.device.map(serde_yaml::to_value).transpose()?),
+            ("--precision", "precision", self.precision.map(serde_yaml::to_value).transpose()?),
+        ];
+        let given = flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?)));
+        given.map(|(flag, key, value)| assignment(format!("{flag} {}", scalar_text(&value)), key, value)).collect()
+    }
+}
+
+/// A checked assignment: the key exists and the value fits it.
+fn assignment(flag: String, key: &str, value: Value) -> Result<Assignment> {
+    let expected = find(key).map_err(|finding| error_of(&flag, finding))?;
+    match check(expected, key, &value) {
+        Ok(()) => Ok(Assignment { flag, key: key.to_string(), value }),
+        Err(stopped) => Err(error_of(&flag, stopped.finding.unwrap_or_else(|| Finding { message: stopped.error.to_string(), hint: None }))),
+    }
+}
+
+fn parse_set(written: &str) -> Result<Assignment> {
+    let flag = format!("--set {written}");
+    let Some((key, text)) = written.split_once('=') else {
+        return Err(Error::input(format!("{flag}: expected KEY=VALUE")).hint("such as --set train.optimizer.learning_rate=1e-3"));
+    };
+    let key = key.trim();
+    let expected = find(key).map_err(|finding| error_of(&flag, finding))?;
+    refuse_hostile(text, &flag)?;
+    let value = match serde_yaml::from_str::<Value>(text) {
+        Ok(value) if !holds_text(expected) || value.is_string() => value,
+        // Text needs no quotes on a command line, whatever YAML takes it for.
+        Ok(_) | Err(_) if holds_text(expected) => Value::from(text),
+        Ok(value) => value,
+        Err(error) => return Err(Error::input(format!("{flag}: the value is not valid YAML: {error}"))),
+    };
+    assignment(flag, key, value)
+}
+
+fn holds_text(schema: &Schema) -> bool {
+    matches!(schema, Schema::Text)
+}
+
+/// What stands at `key`.
+fn find(key: &str) -> std::result::Result<&'static Schema, Finding> {
+    let mut section = schema().map_err(|error| Finding { message: error.to_string(), hint: None })?;
+    let mut path = String::new();
+    let mut rest = key;
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once('.').unwrap_or((rest, ""));
+        let Some(entry) = section.entry(name) else {
+            return Err(unknown_key(section, &path, rest));
+        };
+        (section, path, rest) = (entry, joined(&path, name), after);
+    }
+    if path.is_empty() { Err(Finding { message: "the key is empty".into(), hint: None }) } else { Ok(section) }
+}
+
+fn refuse_contradictions(assignments: &[Assignment]) -> Result<()> {
+    for (index, later) in assignments.iter().enumerate() {
+        if let Some(earlier) = assignments[..index].iter().find(|other| other.key == later.key && other.value != later.value) {
+            let message = format!("`{}` is set twice: {} and {}", later.key, earlier.flag, later.flag);
+            return Err(Error::input(message).hint("keep one of the two flags"));
+        }
+    }
+    Ok(())
+}
+
+/// Puts every value where its key says; sections that are null or absent become sections.
+pub(super) fn apply(document: &mut Value, assignments: &[Assignment]) {
+    for Assignment { key, value, .. } in assignments {
+        let mut place = &mut *document;
+        for name in key.split('.') {
+            if !place.is_mapping() {
+                *place = Value::Mapping(Mapping::new());
+            }
+            place = &mut place[name];
+        }
+        *place = value.clone();
+    }
+}
+
+fn error_of(flag: &str, finding: Finding) -> Error {
+    let error = Error::input(format!("{flag}: {}", finding.message));
+    match finding.hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn scalar_text(value: &Value) -> String {
+    serde_yaml::to_string(value).unwrap_or_default().trim_end().to_string()
+}
+
+#[cfg(test)]
+#[path = "overrides_tests.rs"]
+mod tests;

@@ -1,0 +1,141 @@
+//! Claims about flags: each is a key, the last word of a contradiction is an error, and mistakes are named as in a file.
+
+use super::*;
+use crate::config::example::{TEXT, experiment};
+use crate::config::{Experiment, resolve, schema_keys};
+use clap::Parser;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+fn parse(arguments: &[&str]) -> Overrides {
+    Arguments::try_parse_from([&["program"], arguments].concat()).unwrap().overrides
+}
+
+fn run(arguments: &[&str]) -> Result<crate::config::Resolved> {
+    resolve("experiments/arithmetic", &parse(arguments))
+}
+
+fn error(arguments: &[&str]) -> String {
+    let error = run(arguments).unwrap_err();
+    assert_eq!(error.exit_status(), 2);
+    error.to_string()
+}
+
+#[test]
+fn convenience_flags_are_nothing_but_keys() {
+    let short =
+        ["--num-steps", "500", "--batch-size", "8", "--seq-len", "32", "--learning-rate", "1.5e-3", "--seed", "7", "--device", "cpu"];
+    let long =
+        ["train.num_steps=500", "train.batch_size=8", "train.seq_len=32", "train.optimizer.learning_rate=1.5e-3", "seed=7", "device=cpu"];
+    let sets: Vec<&str> = long.iter().flat_map(|set| ["--set", set]).collect();
+    let by_flag = run(&[&short[..], &["--precision", "f32"]].concat()).unwrap().experiment;
+    let by_key = run(&[&sets[..], &["--set", "precision=float32"]].concat()).unwrap().experiment;
+    assert_eq!(by_flag, by_key);
+    let mut expected = experiment();
+    expected.train.num_steps = 500;
+    expected.train.batch_size = 8;
+    expected.train.seq_len = 32;
+    expected.train.optimizer.learning_rate = 1.5e-3;
+    expected.seed = 7;
+    expected.device = DeviceChoice::Cpu;
+    expected.precision = Precision::Float32;
+    assert_eq!(by_flag, expected);
+}
+
+#[test]
+fn both_forms_of_a_precision_are_understood() {
+    for (written, meant) in
+        [("f32", Precision::Float32), ("float32", Precision::Float32), ("bf16", Precision::Bfloat16), ("bfloat16", Precision::Bfloat16)]
+    {
+        assert_eq!(parse(&["--precision", written]).precision, Some(meant));
+    }
+}
+
+#[test]
+fn every_key_can_be_set_to_the_value_it_has() {
+    let document: Value = serde_yaml::from_str(TEXT).unwrap();
+    for key in schema_keys().unwrap() {
+        let value = key.path.split('.').fold(&document, |value, name| &value[name]);
+        let set = format!("{}={}", key.path, serde_json::to_string(value).unwrap());
+        assert_eq!(run(&["--set", &set]).unwrap().experiment, experiment(), "{set}");
+    }
+}
+
+#[test]
+fn overridden_experiments_load_back_the_same_from_what_is_written() {
+    for set in ["train.schedule.second_stage=null", "experiment=2026", "sampling.prompts=[]", "model.bit_linear.norm=inside", "seed=0x10"] {
+        let resolved = run(&["--num-steps", "100", "--set", set]).unwrap().experiment;
+        assert_eq!(Experiment::from_yaml(&resolved.to_yaml().unwrap(), "written").unwrap(), resolved, "{set}");
+    }
+}
+
+#[test]
+fn a_short_run_gets_a_short_warm_up_and_a_warning() {
+    let resolved = run(&["--num-steps", "100"]).unwrap();
+    assert_eq!(resolved.experiment.train.schedule.warmup_steps, 10);
+    assert_eq!(resolved.warnings, ["train.schedule.warmup_steps is 10 instead of 50, a tenth of the 100 steps"]);
+    let resolved = run(&["--num-steps", "100", "--set", "train.schedule.warmup_steps=60"]).unwrap();
+    assert_eq!((resolved.experiment.train.schedule.warmup_steps, resolved.warnings.len()), (60, 0), "a warm-up that was asked for stays");
+    assert_eq!(run(&["--num-steps", "1"]).unwrap().experiment.train.schedule.warmup_steps, 0);
+    let expected = "--set train.schedule.warmup_steps=100: `train.schedule.warmup_steps` is 100: the run has only train.num_steps = 100\n\
+                    hint: take a tenth of the steps or less; 0 for none";
+    assert_eq!(error(&["--num-steps", "100", "--set", "train.schedule.warmup_steps=100"]), expected);
+}
+
+#[test]
+fn mistakes_in_a_flag_name_the_flag() {
+    let cases = [
+        ("train.num_step=5", "unknown key `train.num_step`\nhint: the nearest key is `train.num_steps`"),
+        ("optimizer.learning_rate=1", "unknown key `optimizer.learning_rate`\nhint: there is `train.optimizer.learning_rate`"),
+        ("tran.num_steps=1", "unknown key `tran.num_steps`\nhint: the nearest key is `train`"),
+        ("seed.a=1", "unknown key `seed.a`\nhint: `seed` holds a whole number and has no keys"),
+        ("train.num_steps=ten", "`train.num_steps` is \"ten\", expected a whole number"),
+        ("train.num_steps=", "`train.num_steps` is empty, expected a whole number"),
+        ("precision=bf16", "`precision` is \"bf16\", expected one of `float32`, `bfloat16`\nhint: did you mean `bfloat16`?"),
+        ("train.num_steps=[", "the value is not valid YAML: "),
+        ("train.num_steps", "expected KEY=VALUE\nhint: such as --set train.optimizer.learning_rate=1e-3"),
+        ("=5", "the key is empty"),
+        ("train.optimizer.learning_rate=-1", "`train.optimizer.learning_rate` is -1: it must be above 0 and at most 10\nhint: change it"),
+        (
+            "data={arithmetic: {}}",
+            "the key `data.arithmetic.largest_operand` is missing\nhint: add `largest_operand` to the section `data.arithmetic`: a whole number",
+        ),
+    ];
+    for (set, expected) in cases {
+        let message = error(&["--set", set]);
+        assert!(message.starts_with(&format!("--set {set}: {expected}")), "{message}");
+    }
+    let message = error(&["--learning-rate", "inf"]);
+    assert!(message.starts_with("--learning-rate .inf: `train.optimizer.learning_rate` is inf, expected a number"), "{message}");
+}
+
+#[test]
+fn contradicting_flags_are_an_error_and_repeating_one_is_not() {
+    let message = error(&["--num-steps", "100", "--set", "train.num_steps=200"]);
+    assert_eq!(message, "`train.num_steps` is set twice: --num-steps 100 and --set train.num_steps=200\nhint: keep one of the two flags");
+    assert!(run(&["--num-steps", "100", "--set", "train.num_steps=100"]).is_ok());
+}
+
+#[test]
+fn sections_are_set_before_keys_inside_them_whatever_the_order() {
+    let stage = "train.schedule.second_stage={start: 0.4, learning_rate: 1e-3, weight_decay: 0}";
+    let resolved = run(&["--set", "train.schedule.second_stage.start=0.7", "--set", stage]).unwrap();
+    let stage = resolved.experiment.train.schedule.second_stage.unwrap();
+    assert_eq!((stage.start, stage.learning_rate), (0.7, 1e-3));
+}
+
+#[test]
+fn a_key_inside_a_section_that_is_null_needs_the_others_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut single = experiment();
+    single.train.schedule.second_stage = None;
+    std::fs::write(directory.path().join("config.yaml"), single.to_yaml().unwrap()).unwrap();
+    let message = resolve(directory.path(), &parse(&["--set", "train.schedule.second_stage.start=0.7"])).unwrap_err().to_string();
+    let expected = "config.yaml with --set train.schedule.second_stage.start=0.7: the key `train.schedule.second_stage.learning_rate` is missing\n\
+                    hint: add `learning_rate` to the section `train.schedule.second_stage`: a number";
+    assert!(message.ends_with(expected), "{message}");
+}

@@ -1,0 +1,204 @@
+//! The rules that a config's values obey, one function a section. Each problem names key, value and cure. In which order they are
+//! asked, and how a problem becomes an error, is the business of `validate`.
+
+use super::{DataConfig, Experiment, ModelConfig, OperatorShares, OptimizerConfig, SecondStage, TrainConfig};
+use std::fmt;
+
+/// Enough for the longest run id: `bitnet_<parameters>_<name>_<time>` has at most 64 characters.
+const LONGEST_NAME: usize = 36;
+/// Beyond any model that fits a machine: what is larger is a slip of the finger.
+const WIDEST: usize = 1 << 18;
+
+/// A value that cannot be meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// The key to change, as a path.
+    pub key: &'static str,
+    /// Key, value and what is wrong.
+    pub message: String,
+    /// What to do.
+    pub cure: String,
+}
+
+/// The first problem of a part, or none.
+pub(super) type Verdict = std::result::Result<(), Problem>;
+
+/// Fine if `is_fine`; otherwise `key` with `value` violates `rule`, and `cure` helps.
+fn require(is_fine: bool, key: &'static str, value: impl fmt::Display, rule: impl fmt::Display, cure: impl fmt::Display) -> Verdict {
+    if is_fine {
+        return Ok(());
+    }
+    Err(Problem { key, message: format!("`{key}` is {value}: {rule}"), cure: cure.to_string() })
+}
+
+pub(super) fn name(name: &str) -> Verdict {
+    let allowed = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+    let starts_well = name.starts_with(|first: char| first.is_ascii_alphanumeric());
+    let is_fine = starts_well && name.len() <= LONGEST_NAME && name.chars().all(allowed);
+    let rule =
+        format!("it becomes part of a directory's name, so it has 1 to {LONGEST_NAME} letters, digits, dots, hyphens or underscores");
+    require(is_fine, "experiment", format!("{name:?}"), rule, "start it with a letter or digit, as in `arithmetic`")
+}
+
+fn size(key: &'static str, value: usize, largest: usize) -> Verdict {
+    let rule = format!("it must be 1 to {largest}");
+    require((1..=largest).contains(&value), key, value, rule, "change it")
+}
+
+fn positive(key: &'static str, value: f64, largest: f64) -> Verdict {
+    let rule = format!("it must be above 0 and at most {largest}");
+    require(value > 0.0 && value <= largest, key, value, rule, "change it")
+}
+
+fn share(key: &'static str, value: f64) -> Verdict {
+    require((0.0..1.0).contains(&value), key, value, "it must be at least 0 and below 1", "change it")
+}
+
+pub(super) fn model(model: &ModelConfig) -> Verdict {
+    size("model.vocab_size", model.vocab_size, 1 << 24)?;
+    size("model.hidden_size", model.hidden_size, WIDEST)?;
+    size("model.intermediate_size", model.intermediate_size, 4 * WIDEST)?;
+    size("model.num_hidden_layers", model.num_hidden_layers, 1024)?;
+    size("model.num_attention_heads", model.num_attention_heads, 4096)?;
+    size("model.num_key_value_heads", model.num_key_value_heads, 4096)?;
+    size("model.max_position_embeddings", model.max_position_embeddings, 1 << 24)?;
+    heads(model)?;
+    positive("model.rope_theta", model.rope_theta, 1e12)?;
+    positive("model.rms_norm_eps", model.rms_norm_eps, 0.1)?;
+    positive("model.initializer_range", model.initializer_range, 10.0)
+}
+
+fn heads(model: &ModelConfig) -> Verdict {
+    let (hidden, heads, shared) = (model.hidden_size, model.num_attention_heads, model.num_key_value_heads);
+    let rule = format!("it is not divisible by model.num_attention_heads = {heads}");
+    let below = (hidden / heads).max(1) * heads;
+    require(hidden % heads == 0, "model.hidden_size", hidden, rule, format!("take a multiple of {heads}, such as {below}"))?;
+    let rule = format!("heads of {} are odd, and rotary positions turn pairs", hidden / heads);
+    require((hidden / heads) % 2 == 0, "model.num_attention_heads", heads, rule, "take a number that leaves an even head size")?;
+    let rule = format!("it does not divide model.num_attention_heads = {heads}");
+    require(heads % shared == 0, "model.num_key_value_heads", shared, rule, format!("take a divisor of {heads}"))
+}
+
+pub(super) fn train(train: &TrainConfig) -> Verdict {
+    require(
+        (1..=1_000_000_000).contains(&train.num_steps),
+        "train.num_steps",
+        train.num_steps,
+        "it must be 1 to 1000000000",
+        "--num-steps sets it for one run",
+    )?;
+    size("train.batch_size", train.batch_size, 1 << 20)?;
+    size("train.accumulation_steps", train.accumulation_steps, 1 << 20)?;
+    size("train.seq_len", train.seq_len, 1 << 24)?;
+    positive("train.max_grad_norm", train.max_grad_norm, f64::MAX)?;
+    let rule = "the run could not bear a single bad step";
+    require(train.max_skipped_steps > 0, "train.max_skipped_steps", train.max_skipped_steps, rule, "take at least 1")
+}
+
+pub(super) fn optimizer(optimizer: &OptimizerConfig) -> Verdict {
+    positive("train.optimizer.learning_rate", optimizer.learning_rate, 10.0)?;
+    share("train.optimizer.beta1", optimizer.beta1)?;
+    share("train.optimizer.beta2", optimizer.beta2)?;
+    positive("train.optimizer.epsilon", optimizer.epsilon, 1.0)?;
+    weight_decay("train.optimizer.weight_decay", optimizer.weight_decay, optimizer.learning_rate)
+}
+
+/// A step multiplies a weight by `1 - rate * decay`.
+fn weight_decay(key: &'static str, decay: f64, learning_rate: f64) -> Verdict {
+    require(decay >= 0.0 && decay.is_finite(), key, decay, "it must be 0 or more", "0 switches it off")?;
+    let rule = format!("times the learning rate {learning_rate} it reaches 1, which erases the weights in one step");
+    require(decay * learning_rate < 1.0, key, decay, rule, "the usual value is 0.1")
+}
+
+pub(super) fn schedule(train: &TrainConfig) -> Verdict {
+    let warmup = train.schedule.warmup_steps;
+    let rule = format!("the run has only train.num_steps = {}", train.num_steps);
+    require(warmup < train.num_steps, "train.schedule.warmup_steps", warmup, rule, "take a tenth of the steps or less; 0 for none")?;
+    train.schedule.second_stage.as_ref().map_or(Ok(()), second_stage)
+}
+
+fn second_stage(stage: &SecondStage) -> Verdict {
+    let is_inside = stage.start > 0.0 && stage.start < 1.0;
+    let cure = "0.5 is half-way; `second_stage: null` for a single stage";
+    require(is_inside, "train.schedule.second_stage.start", stage.start, "it is a share of the steps, above 0 and below 1", cure)?;
+    positive("train.schedule.second_stage.learning_rate", stage.learning_rate, 10.0)?;
+    weight_decay("train.schedule.second_stage.weight_decay", stage.weight_decay, stage.learning_rate)
+}
+
+pub(super) fn data(data: &DataConfig) -> Verdict {
+    let DataConfig::Arithmetic(arithmetic) = data;
+    let (operand, percent) = (arithmetic.largest_operand, arithmetic.held_out_percent);
+    let rule = "operands are 0 to this, and 1 to 9999 is supported";
+    require((1..=9999).contains(&operand), "data.arithmetic.largest_operand", operand, rule, "99 gives two digits")?;
+    let rule = "a share in percent, 1 to 90: something must be left to train on and to test on";
+    require((1..=90).contains(&percent), "data.arithmetic.held_out_percent", percent, rule, "10 is usual")?;
+    operators(&arithmetic.operators)?;
+    let rule = format!("with largest_operand = {operand} no operand pair would be held out");
+    require(data.num_held_out() > 0, "data.arithmetic.held_out_percent", percent, rule, "take larger operands or a larger share")
+}
+
+fn operators(shares: &OperatorShares) -> Verdict {
+    let named = [
+        ("data.arithmetic.operators.add", shares.add),
+        ("data.arithmetic.operators.subtract", shares.subtract),
+        ("data.arithmetic.operators.multiply", shares.multiply),
+        ("data.arithmetic.operators.divide", shares.divide),
+    ];
+    for (key, share) in named {
+        require(share >= 0.0 && share <= 1e6, key, share, "a share is 0 or more, and at most 1000000", "0 leaves the operator out")?;
+    }
+    let total: f64 = named.iter().map(|(_, share)| share).sum();
+    require(total > 0.0, "data.arithmetic.operators", "all zero", "no problem could be asked", "give at least one operator a share")
+}
+
+pub(super) fn cadences(experiment: &Experiment) -> Verdict {
+    let (checkpoints, sampling) = (&experiment.checkpoints, &experiment.sampling);
+    let cure = "take as many steps as you can bear to lose";
+    require(checkpoints.every > 0, "checkpoints.every", checkpoints.every, "the state would never be saved", cure)?;
+    let rule = "no checkpoint would be kept";
+    require(checkpoints.keep_last > 0, "checkpoints.keep_last", checkpoints.keep_last, rule, "take at least 1; 2 survives a damaged one")?;
+    size("evaluation.num_problems", experiment.evaluation.num_problems, 1 << 24)?;
+    let cure = "take at least 1, or `prompts: []` for no samples";
+    require(
+        sampling.max_new_tokens > 0 || sampling.prompts.is_empty(),
+        "sampling.max_new_tokens",
+        sampling.max_new_tokens,
+        "prompts would not be continued",
+        cure,
+    )
+}
+
+/// Sequences, problems and samples fit the positions that the model knows.
+pub(super) fn lengths(experiment: &Experiment) -> Verdict {
+    let (sequence, positions) = (experiment.train.seq_len, experiment.model.max_position_embeddings);
+    let rule = format!("the model has only model.max_position_embeddings = {positions}");
+    let cure = format!("--seq-len {positions}, or --set model.max_position_embeddings={sequence}");
+    require(sequence <= positions, "train.seq_len", sequence, rule, cure)?;
+    let problem = experiment.data.longest_problem();
+    let rule = format!("one problem such as {problem:?} has {} tokens", problem.chars().count());
+    require(problem.chars().count() <= sequence, "train.seq_len", sequence, rule, "take longer sequences or smaller operands")?;
+    for prompt in &experiment.sampling.prompts {
+        let length = prompt.chars().count().saturating_add(experiment.sampling.max_new_tokens);
+        let rule = format!("with max_new_tokens it has {length} tokens, more than model.max_position_embeddings = {positions}");
+        require(length <= positions, "sampling.prompts", format!("{prompt:?}"), rule, "shorten it, or take fewer new tokens")?;
+    }
+    Ok(())
+}
+
+/// The vocabulary holds the tokenizer's characters, and prompts consist of them.
+pub(super) fn alphabet(experiment: &Experiment) -> Verdict {
+    let alphabet = experiment.data.alphabet();
+    let (rows, needed) = (experiment.model.vocab_size, alphabet.chars().count());
+    let rule = format!("the tokenizer has {needed} tokens");
+    require(rows >= needed, "model.vocab_size", rows, rule, format!("take {} or more", needed.next_power_of_two()))?;
+    for prompt in &experiment.sampling.prompts {
+        let stranger = prompt.chars().find(|character| !alphabet.contains(*character));
+        let rule = match stranger {
+            Some(character) => format!("the tokenizer does not know {character:?}"),
+            None => "an empty prompt asks for nothing".to_string(),
+        };
+        let is_fine = stranger.is_none() && !prompt.is_empty();
+        require(is_fine, "sampling.prompts", format!("{prompt:?}"), rule, "write it as problems are: \"25 + 17 =\"")?;
+    }
+    Ok(())
+}
