@@ -1,4 +1,5 @@
 //! Compiles src/libtorch/csrc against the headers that torch-sys found, and gives binaries and tests an rpath to libtorch.
+//! Which libtorch that is, `LIBTORCH` says (.cargo/config.toml); scripts/setup-libtorch puts it there.
 
 fn main() {
     #[cfg(feature = "torch")]
@@ -8,24 +9,43 @@ fn main() {
 #[cfg(feature = "torch")]
 fn libtorch() {
     use std::path::PathBuf;
-    println!("cargo:rerun-if-changed=src/libtorch/csrc");
     let Some(library_dir) = std::env::var_os("DEP_TCH_LIBTORCH_LIB").map(PathBuf::from) else {
-        println!("cargo:warning=torch-sys named no libtorch; run scripts/setup-libtorch");
+        println!("cargo::error=torch-sys named no libtorch: run scripts/setup-libtorch, or build with --no-default-features");
         return;
     };
     let include_dir = library_dir.with_file_name("include");
+    if !include_dir.join("ATen/ATen.h").is_file() {
+        println!("cargo::error={} has no libtorch headers: run scripts/setup-libtorch", include_dir.display());
+        return;
+    }
+    compile_csrc(&include_dir);
+    let library_dir = library_dir.display();
+    // The same form serves the linkers of Linux and macOS.
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{library_dir}");
+    println!("cargo::rustc-link-lib=torch_cpu");
+    println!("cargo::rustc-link-lib=c10");
+    println!("cargo::rustc-env=BITNET_LIBTORCH_LIB={library_dir}");
+}
+
+#[cfg(feature = "torch")]
+fn compile_csrc(include_dir: &std::path::Path) {
+    const CSRC: &str = "src/libtorch/csrc";
+    println!("cargo::rerun-if-changed={CSRC}");
+    let entries = match std::fs::read_dir(CSRC) {
+        Ok(entries) => entries,
+        Err(error) => return println!("cargo::error=cannot read {CSRC}: {error}"),
+    };
+    let mut sources: Vec<_> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "cpp")).collect();
+    sources.sort();
     cc::Build::new()
         .cpp(true)
         .std("c++17")
         .pic(true)
         .warnings(false)
         .opt_level(3)
-        .include(&include_dir)
-        .files(["src/libtorch/csrc/optimizer.cpp"])
+        .include(include_dir)
+        .include(include_dir.join("torch/csrc/api/include"))
+        .files(sources)
         .compile("bitnet_csrc");
-    let library_dir = library_dir.display();
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{library_dir}");
-    println!("cargo:rustc-link-lib=torch_cpu");
-    println!("cargo:rustc-link-lib=c10");
-    println!("cargo:rustc-env=BITNET_LIBTORCH_LIB={library_dir}");
 }

@@ -1,0 +1,6 @@
+//! `train`: Trains an experiment. Owns the command line; the work is the library's.
+
+fn main() -> std::process::ExitCode {
+    eprintln!("error: train is not written yet");
+    std::process::ExitCode::from(1)
+}
