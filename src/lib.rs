@@ -13,8 +13,10 @@ pub mod model;
 #[cfg(feature = "torch")]
 pub mod optimizer;
 pub mod random;
+pub mod report;
 pub mod run;
 pub mod schedule;
+pub mod storage;
 pub mod tasks;
 pub mod tokenizer;
 #[cfg(feature = "torch")]

@@ -5,5 +5,8 @@ mod device;
 mod foreign;
 mod parameters;
 
+/// The libtorch that this is built for.
+pub const VERSION: &str = "2.11.0";
+
 pub use device::{description, keep_freed_memory, select, set_num_threads};
 pub use parameters::{AdamwState, AdamwStep, adamw_step, clip_gradients};

@@ -3,16 +3,24 @@
 
 mod codes;
 mod evaluation;
+mod launch;
 mod network;
 mod objective;
+mod plan;
 mod pretrain;
 mod progress;
+mod save;
 mod step;
 mod stop;
+mod trainer;
 
 pub use evaluation::evaluate_questions;
+pub use launch::Launch;
 pub use network::Network;
 pub use objective::Objective;
+pub use plan::Plan;
 pub use pretrain::Pretraining;
+pub use save::ending_ids;
 pub use step::{StepNumbers, StepOutcome, next_token_loss, take_step};
 pub use stop::{StopReason, StopSignal};
+pub use trainer::{Ending, Trainer};

@@ -1,0 +1,49 @@
+//! A run as the trainer holds it: locked, with its logs and checkpoints open for writing.
+
+use super::{CheckpointStore, Event, EventRow, RunDirectory, RunLogs};
+use crate::Result;
+use crate::storage::{AppendFile, FileSystem, Lock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The only writer of a run.
+pub struct ActiveRun<'fs> {
+    /// Where everything lies.
+    pub directory: RunDirectory,
+    /// Rows of every kind.
+    pub logs: RunLogs,
+    /// Saving and finding states.
+    pub checkpoints: CheckpointStore<'fs>,
+    messages: AppendFile,
+    _lock: Lock,
+}
+
+impl<'fs> ActiveRun<'fs> {
+    /// Opens the logs of a run after `step`; rows beyond it are cut. `lock` and `checkpoints` are the run's.
+    pub fn open(
+        fs: &'fs dyn FileSystem,
+        directory: RunDirectory,
+        lock: Lock,
+        checkpoints: CheckpointStore<'fs>,
+        step: u64,
+    ) -> Result<Self> {
+        let logs = RunLogs::open(fs, &directory, step)?;
+        let messages = AppendFile::open(fs, &directory.train_log_path())?;
+        Ok(Self { directory, logs, checkpoints, messages, _lock: lock })
+    }
+
+    /// Records that something happened to the run as a whole. A failure to write it is let go: the event is for watchers.
+    pub fn event(&mut self, step: u64, event: Event) {
+        let _ = self.logs.events.append(&EventRow { unix_time: unix_time(), step, event });
+    }
+
+    /// Adds a line to `train.log`. A failure to write it is let go: the message is for people, who get it on the terminal too.
+    pub fn note(&mut self, step: u64, message: &str) {
+        let line = format!("{:.0} step {step}: {}\n", unix_time(), message.replace('\n', " | "));
+        let _ = self.messages.append(line.as_bytes());
+    }
+}
+
+/// Seconds since 1970.
+pub fn unix_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64())
+}

@@ -1,0 +1,151 @@
+//! From an experiment to a trainer: a new run, or an old one that goes on. Config and manifest are on disk before anything slow.
+
+use super::network::Network;
+use super::plan::Plan;
+use super::save::Constants;
+use super::stop::StopSignal;
+use super::trainer::{Ending, Trainer};
+use crate::config::{Experiment, Overrides, resolve};
+use crate::libtorch;
+use crate::run::{self, ActiveRun, Checkpoint, CheckpointStore, Event, GitState, Latest, Manifest, Observer, RunDirectory};
+use crate::storage::{FileSystem, Lock};
+use crate::{Error, Result};
+use std::path::Path;
+use tch::Device;
+
+/// A run that is on disk and locked, and not yet training.
+pub struct Launch<'fs> {
+    fs: &'fs dyn FileSystem,
+    directory: RunDirectory,
+    lock: Lock,
+    experiment: Experiment,
+    device: Device,
+    notes: Vec<String>,
+    is_resumed: bool,
+}
+
+impl<'fs> Launch<'fs> {
+    /// A new run `id` below `runs_dir`, or one named after its parameters, experiment and time.
+    ///
+    /// # Errors
+    /// The user's: a config or flag that does not fit, an absent device, a run that exists.
+    pub fn create(fs: &'fs dyn FileSystem, runs_dir: &Path, id: Option<&str>, experiment: &Path, overrides: &Overrides) -> Result<Self> {
+        let resolved = resolve(experiment, overrides)?;
+        let experiment = resolved.experiment;
+        let device = libtorch::select(experiment.device)?;
+        let default_id = || run::default_run_id(experiment.model.num_parameters() as u64, &experiment.experiment, run::unix_time() as u64);
+        let directory = RunDirectory::create(fs, runs_dir, &id.map_or_else(default_id, str::to_string))?;
+        let lock = directory.lock()?;
+        directory.write_config(fs, &experiment)?;
+        Ok(Self { fs, directory, lock, experiment, device, notes: resolved.warnings, is_resumed: false })
+    }
+
+    /// Run `id` below `runs_dir`, with the config that it has. Flags may change what the run does from here on, but not what its state
+    /// means: model, data, tokenizer, seed and the shape of a batch stay.
+    ///
+    /// # Errors
+    /// The user's: no such run, another process that writes it, a flag that cannot change now, a run of another experiment.
+    pub fn resume(fs: &'fs dyn FileSystem, runs_dir: &Path, id: &str, experiment: &Path, overrides: &Overrides) -> Result<Self> {
+        run::check_run_id(id)?;
+        let directory = RunDirectory::new(runs_dir.join(id));
+        if !directory.config_path().is_file() {
+            let message = format!("{} is no run: it has no config.yaml", directory.path().display());
+            return Err(Error::input(message).hint(format!("start it without --resume: --run-id {id}")));
+        }
+        let lock = directory.lock()?;
+        let saved = resolve(directory.config_path(), &Overrides::default())?.experiment;
+        let resolved = resolve(directory.config_path(), overrides)?;
+        refuse_other_experiment(&saved, experiment, id)?;
+        refuse_other_state(&saved, &resolved.experiment)?;
+        let device = libtorch::select(resolved.experiment.device)?;
+        if saved != resolved.experiment {
+            directory.write_config(fs, &resolved.experiment)?;
+        }
+        Ok(Self { fs, directory, lock, experiment: resolved.experiment, device, notes: resolved.warnings, is_resumed: true })
+    }
+
+    /// Where the run lies.
+    pub fn directory(&self) -> &RunDirectory {
+        &self.directory
+    }
+
+    /// Trains to the end, or until `stop`; `observer` hears of everything.
+    pub fn run(self, stop: StopSignal, observer: &mut dyn Observer) -> Result<Ending> {
+        let plan = Plan::new(&self.experiment)?;
+        let mut checkpoints = CheckpointStore::open(self.fs, self.directory.checkpoints_dir(), self.experiment.checkpoints.keep_last)?;
+        let latest = if self.is_resumed { checkpoints.load_latest()? } else { Latest::default() };
+        let from_step = latest.checkpoint.as_ref().map(Checkpoint::step);
+        self.write_manifest(&plan.constants, from_step)?;
+        let notes = self.opening_notes(&latest);
+        let mut run = ActiveRun::open(self.fs, self.directory, self.lock, checkpoints, from_step.unwrap_or(0))?;
+        run.event(from_step.unwrap_or(0), Event::Started { process_id: std::process::id() });
+        let network = Network::new(&self.experiment, self.device);
+        Trainer::new(self.experiment, plan, run, network, stop, observer).run(latest.checkpoint.as_ref(), &notes)
+    }
+
+    /// What a person should hear before the first step.
+    fn opening_notes(&self, latest: &Latest) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        notes.extend(latest.damaged.iter().map(|damaged| {
+            let (step, reason, path) = (damaged.step, &damaged.reason, damaged.path.display());
+            format!("warning: the checkpoint of step {step} is damaged ({reason}); it is now {path}, and the one before it is used")
+        }));
+        if self.is_resumed {
+            let step = latest.checkpoint.as_ref().map(Checkpoint::step);
+            notes.push(step.map_or("there is no whole checkpoint: starting from step 0".into(), |step| format!("resuming after step {step}")));
+        }
+        notes
+    }
+
+    /// Adds this start to the manifest.
+    fn write_manifest(&self, constants: &Constants, resumed_from_step: Option<u64>) -> Result<()> {
+        let mut manifest = match self.directory.manifest_path().is_file() {
+            true => Manifest::read(self.fs, &self.directory)?,
+            false => Manifest::new(self.directory.id()),
+        };
+        manifest.launches.push(run::Launch {
+            unix_time: run::unix_time() as u64,
+            command: std::env::args().collect(),
+            resumed_from_step,
+            git: GitState::of(Path::new(".")),
+            version: env!("CARGO_PKG_VERSION").into(),
+            libtorch_version: libtorch::VERSION.into(),
+            device: libtorch::description(self.device),
+            seed: self.experiment.seed,
+            num_parameters: self.experiment.model.num_parameters() as u64,
+            config_hash: constants.fingerprints.config.clone(),
+            data_fingerprint: constants.fingerprints.data.clone(),
+        });
+        manifest.write(self.fs, &self.directory)
+    }
+}
+
+/// `--resume` with an experiment that is not the run's is a mix-up.
+fn refuse_other_experiment(saved: &Experiment, named: &Path, id: &str) -> Result<()> {
+    let named = resolve(named, &Overrides::default())?.experiment.experiment;
+    if named == saved.experiment {
+        return Ok(());
+    }
+    let message = format!("run {id} is of the experiment `{}`, not of `{named}`", saved.experiment);
+    Err(Error::input(message).hint(format!("name its experiment: train {} --run-id {id} --resume", saved.experiment)))
+}
+
+/// What a checkpoint's tensors and position mean must not change under it.
+fn refuse_other_state(saved: &Experiment, wanted: &Experiment) -> Result<()> {
+    let differs = [
+        ("seed", saved.seed != wanted.seed),
+        ("model", saved.model != wanted.model),
+        ("tokenizer", saved.tokenizer != wanted.tokenizer),
+        ("data", saved.data != wanted.data),
+        ("train.batch_size", saved.train.batch_size != wanted.train.batch_size),
+        ("train.accumulation_steps", saved.train.accumulation_steps != wanted.train.accumulation_steps),
+        ("train.seq_len", saved.train.seq_len != wanted.train.seq_len),
+    ];
+    match differs.iter().find(|(_, differs)| *differs) {
+        Some((key, _)) => {
+            let message = format!("`{key}` cannot change when a run is resumed: its checkpoints would mean something else");
+            Err(Error::input(message).hint("leave the flag out, or start a new run under another --run-id"))
+        }
+        None => Ok(()),
+    }
+}

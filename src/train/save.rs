@@ -1,0 +1,139 @@
+//! Saving and restoring: which files a checkpoint has, and what happens when one cannot be written.
+
+use super::trainer::Trainer;
+use crate::config::{Experiment, TokenIds};
+use crate::model::{TensorFile, load_tensors};
+use crate::run::{Checkpoint, CheckpointLabel, Event, Fingerprints, NewFile};
+use crate::tasks::Task;
+use crate::tokenizer::Tokenizer;
+use crate::{Context, Error, Result};
+use serde_json::json;
+use std::fs;
+
+const WEIGHTS: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const CODES: &str = "codes.safetensors";
+const PROGRESS: &str = "trainer.json";
+
+/// The files that are the same in every checkpoint of a run, and what a state depends on.
+pub(super) struct Constants {
+    files: [(&'static str, Vec<u8>); 3],
+    pub(super) fingerprints: Fingerprints,
+}
+
+impl Constants {
+    /// Those of `experiment`, whose data hash to `data`.
+    pub(super) fn new(experiment: &Experiment, tokenizer: &Tokenizer, data: String) -> Result<Self> {
+        let tokens = TokenIds { bos: Some(tokenizer.bos_id()), eos: Some(tokenizer.eos_id()) };
+        let config = serde_json::to_vec_pretty(&experiment.model.to_hugging_face(tokens)?)?;
+        let generation = serde_json::to_vec_pretty(&generation_config(experiment, tokenizer)?)?;
+        let tokenizer = tokenizer.to_json()?.into_bytes();
+        let fingerprints = Fingerprints {
+            config: hash(experiment.to_yaml()?.as_bytes()),
+            tokenizer: hash(&tokenizer),
+            data,
+        };
+        let files = [("config.json", config), ("generation_config.json", generation), ("tokenizer.json", tokenizer)];
+        Ok(Self { files, fingerprints })
+    }
+}
+
+/// Which tokens end a text: `<eos>`, and what ends an answer in the data.
+pub fn ending_ids(experiment: &Experiment, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+    let mut ids = vec![tokenizer.eos_id()];
+    ids.extend(tokenizer.encode(Task::new(&experiment.data)?.terminator())?);
+    Ok(ids)
+}
+
+fn generation_config(experiment: &Experiment, tokenizer: &Tokenizer) -> Result<serde_json::Value> {
+    Ok(json!({
+        "bos_token_id": tokenizer.bos_id(),
+        "eos_token_id": ending_ids(experiment, tokenizer)?,
+        "pad_token_id": tokenizer.pad_id(),
+        "do_sample": false,
+    }))
+}
+
+fn hash(content: &[u8]) -> String {
+    crate::storage::content_hash(content)
+}
+
+impl Trainer<'_> {
+    /// Saves where the cadence says so, or where an earlier save failed. A failure is a warning: training goes on and tries again.
+    pub(super) fn save(&mut self) -> Result<()> {
+        let step = self.progress.step;
+        let is_due = step.is_multiple_of(self.experiment.checkpoints.every) || self.retry_save_at == Some(step);
+        if !is_due || step == self.experiment.train.num_steps {
+            return Ok(()); // the last state is saved on leaving
+        }
+        if let Err(error) = self.write_checkpoint() {
+            let pause = (self.experiment.checkpoints.every / 10).max(1);
+            self.retry_save_at = Some(step + pause);
+            self.note(&format!("warning: checkpoint not saved: {error}; training goes on and tries again in {pause} steps"));
+            self.run.event(step, Event::SaveFailed { reason: error.to_string() });
+        }
+        Ok(())
+    }
+
+    /// Saves the state that the run is left with, unless it is on disk already.
+    ///
+    /// # Errors
+    /// It could not be saved; every older checkpoint is whole.
+    pub(super) fn save_before_leaving(&mut self) -> Result<()> {
+        if self.saved_step == Some(self.progress.step) {
+            return Ok(());
+        }
+        let step = self.progress.step;
+        self.write_checkpoint().map_err(|error| {
+            let kept = self.saved_step.map_or("no checkpoint was saved before".to_string(), |saved| format!("step {saved} is safe"));
+            error.context(format!("the state after step {step} could not be saved; {kept}")).hint("free disk space and --resume")
+        })
+    }
+
+    fn write_checkpoint(&mut self) -> Result<()> {
+        let (weights, optimizer) = (self.network.weights_file()?, self.network.optimizer_file()?);
+        let codes = TensorFile::new(self.codes.tensors())?;
+        let progress = serde_json::to_vec_pretty(&self.progress)?;
+        let mut files: Vec<NewFile<'_>> =
+            self.plan.constants.files.iter().map(|(name, content)| NewFile::bytes(name, content)).collect();
+        for (name, file) in [(WEIGHTS, &weights), (OPTIMIZER, &optimizer), (CODES, &codes)] {
+            files.push(NewFile::streamed(name, file.size(), |writer| file.write_to(writer)));
+        }
+        files.push(NewFile::bytes(PROGRESS, &progress));
+        let label = CheckpointLabel {
+            step: self.progress.step,
+            fingerprints: self.plan.constants.fingerprints.clone(),
+            held_out_loss: self.held_out_loss,
+        };
+        self.run.logs.sync()?;
+        let outcome = self.run.checkpoints.save(&label, files)?;
+        self.retry_save_at = None;
+        self.saved_step = Some(self.progress.step);
+        let name = outcome.checkpoint.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.run.note(self.progress.step, &format!("saved {name}"));
+        self.run.event(self.progress.step, Event::Saved { checkpoint: name });
+        if let Some(error) = outcome.prune_failure {
+            self.note(&format!("warning: older checkpoints could not be removed: {error}"));
+        }
+        Ok(())
+    }
+
+    /// Takes back the state that `checkpoint` holds.
+    ///
+    /// # Errors
+    /// Its data are not the experiment's, or one of its files does not fit the model.
+    pub(super) fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        if self.plan.constants.fingerprints.data != checkpoint.fingerprints().data {
+            let message = format!("{}: the data are not those that it was trained on", checkpoint.path().display());
+            return Err(Error::input(message).hint("this version draws other problems; start a new run"));
+        }
+        self.network.restore(&checkpoint.file_path(WEIGHTS)?, &checkpoint.file_path(OPTIMIZER)?)?;
+        self.codes.restore(load_tensors(&checkpoint.file_path(CODES)?)?, &self.network.decoder);
+        let path = checkpoint.file_path(PROGRESS)?;
+        let text = fs::read(&path).context(|| format!("reading {}", path.display()))?;
+        self.progress = serde_json::from_slice(&text).map_err(|error| Error::input(format!("{}: {error}", path.display())))?;
+        self.plan.objective.seek(self.progress.data_position);
+        self.saved_step = Some(self.progress.step);
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! The loop: restore; while steps remain: step, record, evaluate, sample, save. What is learned is the objective's business, what is
+//! on disk that of `run`.
+
+use super::codes::CodeRecord;
+use super::network::Network;
+use super::progress::Progress;
+use super::plan::Plan;
+use super::step::{StepNumbers, StepOutcome, take_step};
+use super::stop::{StopReason, StopSignal};
+use crate::config::Experiment;
+use crate::model::{Sampler, SamplingOptions, generate};
+use crate::run::{ActiveRun, Checkpoint, Event, MetricsRow, Observer, SampleRow};
+use crate::schedule::{learning_rate, weight_decay};
+use crate::{Error, Result};
+use std::time::Instant;
+
+/// A run in progress.
+pub struct Trainer<'a> {
+    pub(super) experiment: Experiment,
+    pub(super) plan: Plan,
+    pub(super) run: ActiveRun<'a>,
+    pub(super) network: Network,
+    pub(super) codes: CodeRecord,
+    pub(super) progress: Progress,
+    /// Of the evaluation after this very step, if there was one.
+    pub(super) held_out_loss: Option<f64>,
+    /// The newest state on disk.
+    pub(super) saved_step: Option<u64>,
+    /// When a failed save is tried again.
+    pub(super) retry_save_at: Option<u64>,
+    stop: StopSignal,
+    observer: &'a mut dyn Observer,
+}
+
+/// How a run ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All steps are done.
+    Finished,
+    /// It was asked to stop; its state is saved.
+    Stopped(StopReason),
+}
+
+impl<'a> Trainer<'a> {
+    /// A trainer at step 0 of `experiment`, whose plan, open run and fresh network these are.
+    pub fn new(
+        experiment: Experiment,
+        plan: Plan,
+        run: ActiveRun<'a>,
+        network: Network,
+        stop: StopSignal,
+        observer: &'a mut dyn Observer,
+    ) -> Self {
+        let (codes, progress) = (CodeRecord::default(), Progress::default());
+        let (held_out_loss, saved_step, retry_save_at) = (None, None, None);
+        Self { experiment, plan, run, network, codes, progress, held_out_loss, saved_step, retry_save_at, stop, observer }
+    }
+
+    /// Goes on from `checkpoint`, if there is one, to the last step, or until asked to stop. `notes` are what to say first.
+    ///
+    /// # Errors
+    /// Too many steps in a row were not finite, or the last state could not be saved. Every older checkpoint stays.
+    pub fn run(mut self, checkpoint: Option<&Checkpoint>, notes: &[String]) -> Result<Ending> {
+        let ending = checkpoint.map_or(Ok(()), |checkpoint| self.restore(checkpoint)).and_then(|()| self.train(notes));
+        let event = match &ending {
+            Ok(Ending::Finished) => Event::Finished,
+            Ok(Ending::Stopped(reason)) => Event::Stopped { reason: reason.name().into() },
+            Err(error) => Event::Failed { reason: error.to_string() },
+        };
+        self.run.event(self.progress.step, event);
+        ending
+    }
+
+    fn train(&mut self, notes: &[String]) -> Result<Ending> {
+        self.observer.started(self.progress.step, self.experiment.train.num_steps);
+        notes.iter().for_each(|note| self.note(note));
+        while self.progress.step < self.experiment.train.num_steps {
+            if let Some(reason) = self.stop.requested() {
+                self.save_before_leaving()?;
+                return Ok(Ending::Stopped(reason));
+            }
+            self.step()?;
+            self.record_codes()?;
+            self.evaluate()?;
+            self.sample()?;
+            self.save()?;
+        }
+        self.save_before_leaving()?;
+        Ok(Ending::Finished)
+    }
+
+    fn step(&mut self) -> Result<()> {
+        let start = Instant::now();
+        let step = self.progress.step + 1;
+        let numbers = StepNumbers {
+            learning_rate: learning_rate(&self.experiment.train, step),
+            weight_decay: weight_decay(&self.experiment.train, step),
+            max_grad_norm: self.experiment.train.max_grad_norm,
+        };
+        let (objective, decoder) = (&mut self.plan.objective, &self.network.decoder);
+        let losses = (0..self.experiment.train.accumulation_steps).map(|_| objective.next_loss(decoder));
+        let outcome = take_step(&mut self.network.optimizer, losses, numbers)?;
+        self.count(&outcome);
+        self.record(numbers, outcome, start.elapsed().as_secs_f64())?;
+        self.stop_when_lost()
+    }
+
+    fn count(&mut self, outcome: &StepOutcome) {
+        let tokens = self.plan.objective.tokens_per_batch() * self.experiment.train.accumulation_steps as u64;
+        self.progress.data_position = self.plan.objective.position();
+        if outcome.was_applied {
+            self.progress.count_step(tokens, outcome.loss);
+        } else {
+            self.progress.count_skipped(tokens);
+            let (step, StepOutcome { loss, grad_norm, .. }) = (self.progress.step, outcome);
+            self.note(&format!("step {step} skipped: loss {loss}, gradient norm {grad_norm}; the weights stay as they were"));
+        }
+    }
+
+    fn record(&mut self, numbers: StepNumbers, outcome: StepOutcome, step_seconds: f64) -> Result<()> {
+        let tokens_per_step = self.plan.objective.tokens_per_batch() * self.experiment.train.accumulation_steps as u64;
+        let row = MetricsRow {
+            step: self.progress.step,
+            tokens: self.progress.tokens,
+            loss: outcome.loss,
+            learning_rate: numbers.learning_rate,
+            weight_decay: numbers.weight_decay,
+            grad_norm: outcome.grad_norm,
+            skipped_steps: self.progress.skipped_steps,
+            step_seconds,
+            tokens_per_second: tokens_per_step as f64 / step_seconds,
+            unix_time: crate::run::unix_time(),
+        };
+        self.run.logs.metrics.append(&row)?;
+        self.observer.stepped(&row, self.progress.loss_average);
+        Ok(())
+    }
+
+    fn stop_when_lost(&self) -> Result<()> {
+        let limit = self.experiment.train.max_skipped_steps;
+        if self.progress.skipped_in_a_row < limit {
+            return Ok(());
+        }
+        let message = format!("{limit} steps in a row had a loss or gradient that is not finite (train.max_skipped_steps: {limit})");
+        Err(Error::ours(message).hint("lower train.optimizer.learning_rate and resume: the last checkpoint is intact"))
+    }
+
+    fn record_codes(&mut self) -> Result<()> {
+        let cadence = self.experiment.train.record_codes_every;
+        if cadence == 0 || !self.progress.step.is_multiple_of(cadence) {
+            return Ok(());
+        }
+        let quantizer = self.experiment.model.bit_linear.weights;
+        for row in self.codes.update(&self.network.decoder, quantizer, self.progress.step) {
+            self.run.logs.codes.append(&row)?;
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<()> {
+        self.held_out_loss = None;
+        if !self.is_due(self.experiment.evaluation.every) {
+            return Ok(());
+        }
+        let rows = self.plan.objective.evaluate(&self.network.decoder, self.progress.step)?;
+        for row in &rows {
+            self.run.logs.evaluations.append(row)?;
+        }
+        self.held_out_loss = rows.iter().find(|row| row.metric == "loss").map(|row| row.value);
+        self.observer.evaluated(&rows);
+        Ok(())
+    }
+
+    fn sample(&mut self) -> Result<()> {
+        if !self.is_due(self.experiment.sampling.every) {
+            return Ok(());
+        }
+        let prompts = self.experiment.sampling.prompts.clone();
+        let rows = prompts.into_iter().map(|prompt| self.continued(prompt)).collect::<Result<Vec<_>>>()?;
+        for row in &rows {
+            self.run.logs.samples.append(row)?;
+        }
+        self.observer.sampled(&rows);
+        Ok(())
+    }
+
+    fn continued(&self, prompt: String) -> Result<SampleRow> {
+        let context = self.experiment.model.max_position_embeddings;
+        let mut ids = Vec::new();
+        generate(
+            &self.network.decoder,
+            &self.plan.tokenizer.encode(&prompt)?,
+            context,
+            self.experiment.sampling.max_new_tokens,
+            &mut Sampler::new(SamplingOptions::GREEDY),
+            |id| {
+                ids.push(id);
+                !self.plan.endings.contains(&id)
+            },
+        )?;
+        let completion = self.plan.tokenizer.decode(&ids);
+        Ok(SampleRow { step: self.progress.step, prompt, completion })
+    }
+
+    fn is_due(&self, cadence: u64) -> bool {
+        let is_last = self.progress.step == self.experiment.train.num_steps;
+        is_last || cadence > 0 && self.progress.step.is_multiple_of(cadence)
+    }
+
+    pub(super) fn note(&mut self, message: &str) {
+        self.run.note(self.progress.step, message);
+        self.observer.noted(message);
+    }
+}
