@@ -55,11 +55,12 @@ fn warmup(warmup_steps: u64, step: u64) -> f64 {
 
 /// Factor after `taken` of `total` steps: 1 at first, and, unless constant, 0 at `total`.
 fn fall(shape: DecayShape, taken: u64, total: u64) -> f64 {
-    let progress = if taken < total { taken as f64 / total as f64 } else { 1.0 };
+    // The share that is left, rather than 1 minus the share that is gone: nothing cancels near the end.
+    let rest = if taken < total { (total - taken) as f64 / total as f64 } else { 0.0 };
     match shape {
         DecayShape::Constant => 1.0,
-        DecayShape::Linear => 1.0 - progress,
-        DecayShape::Cosine => 0.5 * (1.0 + (PI * progress).cos()),
+        DecayShape::Linear => rest,
+        DecayShape::Cosine => (0.5 * PI * rest).sin().powi(2), // = (1 + cos(pi (1 - rest))) / 2
     }
 }
 

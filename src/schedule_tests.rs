@@ -50,7 +50,7 @@ fn the_700m_recipe_has_the_rates_worked_out_by_hand() {
     let config = recipe(1.5e-3, 1e-3);
     assert_close(learning_rate(&config, 1), 4e-6);
     assert_close(learning_rate(&config, 25_001), 1.125e-3);
-    assert_close(learning_rate(&config, 50_000), 7.5015e-4);
+    assert_close(learning_rate(&config, 50_000), 7.50015e-4);
     assert_close(learning_rate(&config, 50_001), 5e-4);
     assert_close(learning_rate(&config, 75_001), 2.5e-4);
     assert_close(learning_rate(&config, 100_000), 1e-8);
@@ -108,7 +108,7 @@ fn warm_up_joins_the_fall_without_a_jump() {
         let config = single_stage(shape, 10_000, 100);
         let jumps = (1..10_000).map(|step| (learning_rate(&config, step + 1) - learning_rate(&config, step)).abs());
         let largest = jumps.fold(0.0, f64::max);
-        assert!(largest <= 0.01, "{shape:?} jumps by {largest}, more than the {} of a warm-up step", 1.0 / 100.0);
+        assert!(largest <= 0.01 + 1e-12, "{shape:?} jumps by {largest}, more than the {} of a warm-up step", 1.0 / 100.0);
     }
 }
 

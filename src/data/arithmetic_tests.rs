@@ -1,1 +1,167 @@
+//! Claims about the rows that training sees.
 
+use super::*;
+use crate::config::OperatorShares;
+use crate::data::IGNORED_TARGET;
+use crate::tasks::arithmetic::{ALPHABET, is_held_out};
+use std::collections::HashMap;
+
+fn config() -> ArithmeticConfig {
+    let operators = OperatorShares { add: 1.0, subtract: 1.0, multiply: 4.0, divide: 2.0 };
+    ArithmeticConfig { largest_operand: 99, held_out_percent: 10, operators }
+}
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::characters(ALPHABET, 32).unwrap()
+}
+
+fn source(seed: u64) -> ArithmeticSource {
+    ArithmeticSource::new(&config(), &tokenizer(), seed).unwrap()
+}
+
+fn text(tokens: &[i64]) -> String {
+    tokenizer().decode(&tokens.iter().map(|&token| token as u32).collect::<Vec<_>>())
+}
+
+/// The text of a row's targets, with `.` where the loss does not look.
+fn shown_targets(targets: &[i64]) -> String {
+    targets.iter().map(|&target| if target == IGNORED_TARGET { ".".into() } else { text(&[target]) }).collect()
+}
+
+fn packed(prompts: &[&str], loss: Loss, seq_len: usize) -> Vec<Batch> {
+    let problems: Vec<Problem> = prompts.iter().map(|prompt| prompt.parse().unwrap()).collect();
+    source(0).with_loss(loss).pack(&problems, 2, seq_len).unwrap()
+}
+
+#[test]
+fn the_loss_looks_at_what_its_name_says() {
+    let prompts = ["3 + 4 =", "9 - 12 ="];
+    let targets = |loss| shown_targets(&packed(&prompts, loss, 26)[0].targets);
+    assert_eq!(text(&packed(&prompts, Loss::Answer, 26)[0].inputs), "3 + 4 = 7\n9 - 12 = -3\n");
+    assert_eq!(targets(Loss::Completion), "...... 7\n........ -3\n.....");
+    assert_eq!(targets(Loss::Answer), ".......7\n.........-3\n.....");
+    assert_eq!(targets(Loss::Everything), " + 4 = 7\n9 - 12 = -3\n.....");
+}
+
+#[test]
+fn the_target_of_a_full_rows_last_position_is_the_token_after_it() {
+    let batches = packed(&["3 + 4 =", "1 + 1 ="], Loss::Completion, 19);
+    assert_eq!((batches.len(), batches[0].rows), (1, 1));
+    assert_eq!(text(&batches[0].inputs), "3 + 4 = 7\n1 + 1 = 2");
+    assert_eq!(shown_targets(&batches[0].targets), "...... 7\n....... 2\n");
+}
+
+#[test]
+fn packing_keeps_every_problem_in_order_and_the_last_batch_is_short() {
+    let batches = packed(&["3 + 4 =", "1 + 1 =", "2 + 2 =", "5 + 0 =", "8 / 2 ="], Loss::Completion, 18);
+    assert_eq!(batches.iter().map(|batch| batch.rows).collect::<Vec<_>>(), [2, 2, 1]);
+    let all: String = batches.iter().map(|batch| text(&batch.inputs)).collect();
+    assert_eq!(all, "3 + 4 = 7\n1 + 1 = 2\n2 + 2 = 4\n5 + 0 = 5\n8 / 2 = 4\n");
+    assert_eq!(batches.iter().map(Batch::num_targets).sum::<usize>(), 15);
+}
+
+#[test]
+fn a_problem_longer_than_a_row_is_refused() {
+    let problem: Problem = "99 * 99 =".parse().unwrap();
+    let error = source(0).pack(&[problem], 1, 10).unwrap_err();
+    assert!(error.to_string().contains("99 * 99 = 9801"), "{error}");
+}
+
+#[test]
+fn rows_too_short_for_some_problem_are_refused_before_one_is_drawn() {
+    assert!(source(0).batch(0, 1, 14).is_ok());
+    let error = source(0).batch(0, 1, 13).unwrap_err();
+    assert_eq!(error.exit_status(), 2);
+    assert!(error.to_string().contains("set train.seq_len to 14 or more"), "{error}");
+}
+
+#[test]
+fn a_batch_is_the_same_whatever_was_asked_before() {
+    let asked_before = source(5);
+    (0..20).for_each(|index| drop(asked_before.batch(index, 3, 50).unwrap()));
+    assert_eq!(asked_before.batch(1_000_000_007, 8, 64).unwrap(), source(5).batch(1_000_000_007, 8, 64).unwrap());
+}
+
+#[test]
+fn seeds_and_indices_give_different_batches() {
+    let batch = |seed, index| source(seed).batch(index, 4, 64).unwrap();
+    assert_ne!(batch(5, 7), batch(6, 7));
+    assert_ne!(batch(5, 7), batch(5, 8));
+}
+
+#[test]
+fn smaller_batches_are_the_same_rows() {
+    let whole = source(5).batch(3, 8, 64).unwrap();
+    let halves = [6, 7].map(|index| source(5).batch(index, 4, 64).unwrap());
+    assert_eq!(whole.inputs, [halves[0].inputs.clone(), halves[1].inputs.clone()].concat());
+    assert_eq!(whole.targets, [halves[0].targets.clone(), halves[1].targets.clone()].concat());
+}
+
+/// The problems of 2,000 rows, read from their text.
+fn drawn() -> Vec<Problem> {
+    let source = source(11);
+    let batches = (0..100).map(|index| source.batch(index, 20, 64).unwrap());
+    let rows: Vec<String> = batches.flat_map(|batch| batch.inputs.chunks(64).map(text).collect::<Vec<_>>()).collect();
+    let lines = rows.iter().flat_map(|row| row.lines());
+    lines.map(|line| line.split_inclusive('=').next().unwrap().parse().unwrap()).collect()
+}
+
+#[test]
+fn training_never_sees_a_held_out_pair() {
+    let drawn = drawn();
+    assert!(drawn.len() > 8_000, "{}", drawn.len());
+    assert!(!drawn.iter().any(|problem| is_held_out(problem.left(), problem.right(), 10)));
+}
+
+#[test]
+fn operators_are_asked_by_their_shares_and_operands_are_spread_evenly() {
+    let drawn = drawn();
+    let mut counts: HashMap<Operator, f64> = HashMap::new();
+    drawn.iter().for_each(|problem| *counts.entry(problem.operator()).or_default() += 1.0 / drawn.len() as f64);
+    for (operator, share) in [(Operator::Add, 0.125), (Operator::Subtract, 0.125), (Operator::Multiply, 0.5), (Operator::Divide, 0.25)] {
+        // Longer lines are left out at a row's end a little more often.
+        assert!((counts[&operator] - share).abs() < 0.025, "{counts:?}");
+    }
+    let mean = drawn.iter().map(|problem| f64::from(problem.left())).sum::<f64>() / drawn.len() as f64;
+    assert!((mean - 49.5).abs() < 2.0, "{mean}");
+}
+
+#[test]
+fn each_row_is_whole_lines_then_padding() {
+    let batch = source(2).with_loss(Loss::Everything).batch(0, 50, 64).unwrap();
+    for row in batch.targets.chunks(64) {
+        let num_tokens = row.iter().take_while(|&&target| target != IGNORED_TARGET).count();
+        assert!(row[num_tokens..].iter().all(|&target| target == IGNORED_TARGET));
+        assert!(num_tokens > 64 - 15 && text(&row[..num_tokens]).ends_with('\n'));
+    }
+}
+
+#[test]
+fn the_first_rows_never_change() {
+    assert_eq!(text(&source(1).batch(0, 1, 48).unwrap().inputs), FIRST_ROW);
+}
+
+#[test]
+fn the_fingerprint_follows_the_distribution_and_not_the_seed() {
+    let of = |config: &ArithmeticConfig, seed| ArithmeticSource::new(config, &tokenizer(), seed).unwrap().fingerprint();
+    let fingerprint = of(&config(), 1);
+    assert_eq!(fingerprint, of(&config(), 2));
+    let same_ratios = OperatorShares { add: 0.5, subtract: 0.5, multiply: 2.0, divide: 1.0 };
+    assert_eq!(fingerprint, of(&ArithmeticConfig { operators: same_ratios, ..config() }, 1));
+    let other_ratios = OperatorShares { add: 2.0, ..config().operators };
+    let others = [
+        ArithmeticConfig { largest_operand: 98, ..config() },
+        ArithmeticConfig { held_out_percent: 11, ..config() },
+        ArithmeticConfig { operators: other_ratios, ..config() },
+    ];
+    assert!(others.iter().all(|other| of(other, 1) != fingerprint));
+}
+
+#[test]
+fn a_tokenizer_that_lacks_a_character_is_refused() {
+    let error = ArithmeticSource::new(&config(), &Tokenizer::characters("\n 0123456789+-*/", 32).unwrap(), 1).unwrap_err();
+    assert!(error.to_string().contains("'='"), "{error}");
+}
+
+/// Recorded when the draw was made; a change would give resumed runs other data.
+const FIRST_ROW: &str = "9 * 30 = 270\n16 + 53 = 69\n42 * 16 = 672\n";

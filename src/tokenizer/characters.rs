@@ -24,7 +24,11 @@ impl CharacterTokenizer {
         let alphabet: Vec<char> = alphabet.chars().collect();
         let needed = SPECIAL_TOKENS.len() + alphabet.len();
         if needed > vocab_size || u32::try_from(vocab_size).is_err() {
-            let message = format!("vocab_size is {vocab_size}, but {} special tokens and {} characters need {needed}", 4, alphabet.len());
+            let message = format!(
+                "vocab_size is {vocab_size}, but {} special tokens and {} characters need {needed}",
+                SPECIAL_TOKENS.len(),
+                alphabet.len()
+            );
             return Err(Error::input(message).hint(format!("set model.vocab_size to {needed} or more")));
         }
         let mut ids = HashMap::new();
@@ -230,3 +234,7 @@ fn as_map_to_ids<S: Serializer>(tokens: &[String], serializer: S) -> std::result
     }
     map.end()
 }
+
+#[cfg(test)]
+#[path = "characters_tests.rs"]
+mod tests;
