@@ -171,9 +171,16 @@ impl Walk<'_> {
         matches!(self.expected(), Schema::Text).then(|| "put it in quotes".to_string())
     }
 
+    fn keys_hint(&self) -> Option<String> {
+        match self.expected() {
+            Schema::Section(entries) => Some(format!("its keys are {}", quoted(entries.iter().map(|(name, _)| *name)))),
+            _ => None,
+        }
+    }
+
     fn mismatch<T, E: de::Error>(&self, found: impl fmt::Display, hint: Option<String>) -> Result<T, E> {
         let subject = if self.path.is_empty() { "the document".to_string() } else { format!("`{}`", self.path) };
-        self.stop(format!("{subject} is {found}, expected {}", self.schema), hint)
+        self.stop(format!("{subject} is {found}, expected {}", self.schema), hint.or_else(|| self.keys_hint()))
     }
 
     fn stop<T, E: de::Error>(&self, message: String, hint: Option<String>) -> Result<T, E> {

@@ -7,6 +7,8 @@ use crate::config::keys::schema;
 fn the_nearest_word_bears_slips_and_hyphens_but_not_anything() {
     assert_eq!(nearest("Num-Steps", ["num_steps", "seq_len"]), Some("num_steps"));
     assert_eq!(nearest("warmup", ["warmup_steps", "second_stage"]), Some("warmup_steps"));
+    assert_eq!(nearest("bf16", ["float32", "bfloat16"]), Some("bfloat16"));
+    assert_eq!(nearest("ss", ["sub_steps", "second_stage"]), None, "two words could be meant");
     assert_eq!(nearest("xyz", ["warmup_steps", "second_stage"]), None);
 }
 
@@ -15,5 +17,5 @@ fn long_and_strange_text_is_cut_and_escaped() {
     let text = format!("\u{1b}[31m{}", "x".repeat(500));
     let stopped = check(schema().unwrap(), "", &serde_yaml::Value::from(text)).err().unwrap();
     let message = stopped.finding.unwrap().message;
-    assert!(message.starts_with("the document is \"\\u{1b}[31mxxx") && message.contains("x\"..., expected a section with"), "{message}");
+    assert!(message.starts_with("the document is \"\\u{1b}[31mxxx") && message.contains("x\"..., expected a section"), "{message}");
 }

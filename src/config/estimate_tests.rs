@@ -68,8 +68,8 @@ fn the_summary_is_aligned() {
     let expected = "\
 parameters       5,129,472  (embedding 8,192, quantized 5,111,808, norms 9,472)
 tokens           9,830,400  (4,096 a step)
-arithmetic   3.14e14 FLOP  (3.20e7 a token)
-memory           471.8 MiB  (masters 19.6 MiB, gradients 19.6 MiB, moments 39.1 MiB, activations 393.5 MiB)
+arithmetic    3.14e14 FLOP  (3.20e7 a token)
+memory           479.8 MiB  (masters 19.6 MiB, gradients 19.6 MiB, moments 39.1 MiB, activations 401.5 MiB)
 checkpoint        58.7 MiB  (234.8 MiB on disk in all)";
     assert_eq!(experiment().estimate().to_string(), expected);
 }

@@ -41,11 +41,22 @@ pub(super) fn paths_ending_in(name: &str) -> Vec<String> {
     keys.into_iter().map(|(path, _)| path).filter(|path| path == name || path.ends_with(&ending)).collect()
 }
 
-/// The word that `written` most likely stands for.
+/// The word that `written` most likely stands for: one that is spelt nearly so, else the only one that it shortens.
 pub(super) fn nearest<'a>(written: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_lowercase().replace('-', "_");
-    let scored = words.into_iter().map(|word| (strsim::jaro_winkler(&written, word), word));
-    scored.filter(|(score, _)| *score >= 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, word)| word)
+    let words: Vec<&str> = words.into_iter().collect();
+    let scored = words.iter().map(|word| (strsim::jaro_winkler(&written, word), *word));
+    let alike = scored.filter(|(score, _)| *score >= 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
+    alike.map(|(_, word)| word).or_else(|| {
+        let mut shortened = words.iter().filter(|word| shortens(&written, word));
+        shortened.next().filter(|_| shortened.next().is_none()).copied()
+    })
+}
+
+/// Whether `short` is `word` with letters left out, but not the first: bf16 for bfloat16, lr for `learning_rate`.
+fn shortens(short: &str, word: &str) -> bool {
+    let mut rest = word.chars();
+    short.len() >= 2 && short.chars().next() == word.chars().next() && short.chars().all(|letter| rest.any(|other| other == letter))
 }
 
 #[cfg(test)]

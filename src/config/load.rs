@@ -8,6 +8,7 @@ use super::overrides::{Assignment, apply};
 use super::schema::quoted;
 use super::{Experiment, Overrides};
 use crate::{Context, Error, Result};
+use serde::de::IgnoredAny;
 use serde_yaml::{Deserializer, Value};
 use std::fs::File;
 use std::io::Read;
@@ -96,6 +97,7 @@ impl Source<'_> {
     /// The checked document with every assignment in it.
     fn overridden(&self, assignments: &[Assignment]) -> Result<Value> {
         refuse_hostile(self.text, &self.name)?;
+        serde_yaml::from_str::<IgnoredAny>(self.text).map_err(|error| self.error_at(None, &error))?;
         check(schema()?, "", Deserializer::from_str(self.text)).map_err(|stopped| self.error_at(stopped.finding, &stopped.error))?;
         let mut document: Value = serde_yaml::from_str(self.text).map_err(|error| self.error_at(None, &error))?;
         apply(&mut document, assignments);
@@ -115,7 +117,7 @@ impl Source<'_> {
         match finding {
             Some(Finding { message, hint: Some(hint) }) => Error::input(format!("{place}: {message}")).hint(hint),
             Some(Finding { message, hint: None }) => Error::input(format!("{place}: {message}")),
-            None => Error::input(format!("{place}: this is not the YAML of an experiment: {error}")),
+            None => Error::input(format!("{place}: this is no valid YAML: {error}")),
         }
     }
 

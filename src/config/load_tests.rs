@@ -138,7 +138,7 @@ fn errors_inside_tagged_data_have_their_own_place() {
     let data = &TEXT[TEXT.find("data:\n").unwrap()..TEXT.find("train:\n").unwrap()];
     let message = error_after(data, "data: arithmetic\n");
     assert!(
-        message.contains("`data` is \"arithmetic\", expected one of `arithmetic`\nhint: `arithmetic` is a key over a section with"),
+        message.contains("`data` is \"arithmetic\", expected one of `arithmetic`\nhint: `arithmetic` is a key over a section"),
         "{message}"
     );
     let message = error_after(data, "data: {}\n");
@@ -148,7 +148,12 @@ fn errors_inside_tagged_data_have_their_own_place() {
 #[test]
 fn what_is_no_yaml_is_refused_with_its_line() {
     let message = error_after("model:\n", "model: [\n");
-    assert!(message.starts_with("config.yaml:") && message.contains("this is not the YAML of an experiment: "), "{message}");
+    assert!(message.starts_with("config.yaml:") && message.contains(": this is no valid YAML: "), "{message}");
+    let message = error_after("model:\n", "model: 5\nother:\n");
+    assert!(
+        message.starts_with("config.yaml:9:8: `model` is 5, expected a section\nhint: its keys are `vocab_size`, `hidden"),
+        "{message}"
+    );
     for text in ["", "just text", "[1, 2]", "42", "a: 1\n---\nb: 2\n", "!tag {a: 1}", "\u{0}", "? [a]\n: 1\n"] {
         let error = Experiment::from_yaml(text, "config.yaml").unwrap_err();
         assert_eq!(error.exit_status(), 2, "{text:?}: {error}");

@@ -1,4 +1,4 @@
-//! Claims about flags: each is a key, the last word of a contradiction is an error, and mistakes are named as in a file.
+//! Claims about flags: each is a key, contradictions are errors, and mistakes are named as in a file.
 
 use super::*;
 use crate::config::example::{TEXT, experiment};

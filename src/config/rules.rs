@@ -145,7 +145,7 @@ fn operators(shares: &OperatorShares) -> Verdict {
         ("data.arithmetic.operators.divide", shares.divide),
     ];
     for (key, share) in named {
-        require(share >= 0.0 && share <= 1e6, key, share, "a share is 0 or more, and at most 1000000", "0 leaves the operator out")?;
+        require((0.0..=1e6).contains(&share), key, share, "a share is 0 or more, and at most 1000000", "0 leaves the operator out")?;
     }
     let total: f64 = named.iter().map(|(_, share)| share).sum();
     require(total > 0.0, "data.arithmetic.operators", "all zero", "no problem could be asked", "give at least one operator a share")

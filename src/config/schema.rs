@@ -57,7 +57,7 @@ impl Schema {
 impl fmt::Display for Schema {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Schema::Section(entries) => write!(formatter, "a section with {}", quoted(entries.iter().map(|(name, _)| *name))),
+            Schema::Section(_) => formatter.write_str("a section"),
             Schema::Tagged(kinds) => write!(formatter, "one of {}", quoted(kinds.iter().map(|(name, _)| *name))),
             Schema::Choice(words) => write!(formatter, "one of {}", quoted(words.iter().copied())),
             Schema::WholeNumber { .. } => formatter.write_str("a whole number"),

@@ -48,10 +48,18 @@ fn a_message_names_key_value_rule_and_cure() {
     );
 }
 
+type Change = fn(&mut Experiment);
+
+fn assert_refused_under(cases: &[(&str, Change)]) {
+    for (key, change) in cases {
+        let message = refused(change);
+        assert!(message.starts_with(&format!("`{key}` is ")), "expected {key}, got {message}");
+    }
+}
+
 #[test]
-fn each_value_is_refused_under_its_own_key() {
-    type Change = fn(&mut Experiment);
-    let cases: Vec<(&str, Change)> = vec![
+fn each_value_of_the_model_is_refused_under_its_own_key() {
+    assert_refused_under(&[
         ("experiment", |it| it.experiment = "../up".into()),
         ("experiment", |it| it.experiment = String::new()),
         ("experiment", |it| it.experiment = "x".repeat(37)),
@@ -66,6 +74,12 @@ fn each_value_is_refused_under_its_own_key() {
         ("model.rope_theta", |it| it.model.rope_theta = 0.0),
         ("model.rms_norm_eps", |it| it.model.rms_norm_eps = f64::NAN),
         ("model.initializer_range", |it| it.model.initializer_range = -0.02),
+    ]);
+}
+
+#[test]
+fn each_value_of_the_run_is_refused_under_its_own_key() {
+    assert_refused_under(&[
         ("train.num_steps", |it| it.train.num_steps = 0),
         ("train.batch_size", |it| it.train.batch_size = 0),
         ("train.accumulation_steps", |it| it.train.accumulation_steps = 0),
@@ -100,11 +114,7 @@ fn each_value_is_refused_under_its_own_key() {
         ("sampling.max_new_tokens", |it| it.sampling.max_new_tokens = 0),
         ("checkpoints.every", |it| it.checkpoints.every = 0),
         ("checkpoints.keep_last", |it| it.checkpoints.keep_last = 0),
-    ];
-    for (key, change) in cases {
-        let message = refused(change);
-        assert!(message.starts_with(&format!("`{key}` is ")), "expected {key}, got {message}");
-    }
+    ]);
 }
 
 /// An independent count: every problem written out.
