@@ -1,8 +1,9 @@
 //! Trains an experiment into `runs/<id>/`, or goes on with a run that stopped.
 
-use bitnet::config::{Overrides, estimate, resolve};
+use bitnet::config::{Overrides, resolve};
 use bitnet::report::{TrainingProgress, run_binary, write_completions};
 use bitnet::run::RunDirectory;
+use bitnet::storage::DISK;
 use bitnet::train::{Ending, Launch, StopSignal};
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser};
@@ -60,8 +61,8 @@ fn train(arguments: Arguments) -> Result<ExitCode> {
     }
     let stop = StopSignal::listen()?;
     let launch = match (&arguments.run_id, arguments.resume) {
-        (Some(id), true) => Launch::resume(&arguments.runs_dir, id, &arguments.experiment, &arguments.overrides)?,
-        (id, _) => Launch::create(&arguments.runs_dir, id.as_deref(), &arguments.experiment, &arguments.overrides)?,
+        (Some(id), true) => Launch::resume(&DISK, &arguments.runs_dir, id, &arguments.experiment, &arguments.overrides)?,
+        (id, _) => Launch::create(&DISK, &arguments.runs_dir, id.as_deref(), &arguments.experiment, &arguments.overrides)?,
     };
     let directory = launch.directory().clone();
     let mut progress = TrainingProgress::default();
@@ -74,7 +75,7 @@ fn dry_run(arguments: &Arguments) -> Result<ExitCode> {
     let resolved = resolve(&arguments.experiment, &arguments.overrides)?;
     resolved.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     write!(stdout(), "{}", resolved.experiment.to_yaml()?)?;
-    eprintln!("\n{}", estimate(&resolved.experiment));
+    eprintln!("\n{}", resolved.experiment.estimate());
     Ok(ExitCode::SUCCESS)
 }
 

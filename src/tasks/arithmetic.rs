@@ -166,10 +166,10 @@ pub(super) fn says(completion: &str, answer: &str) -> bool {
     said.trim_matches(' ') == answer
 }
 
-/// Whether training never sees the ordered pair `(left, right)` under any operator: a share of `percent` of all pairs, by a hash that
+/// Whether training never sees `left` and `right`, in either order, under any operator: a share of `percent` of all pairs, by a hash that
 /// has nothing to do with arithmetic, so that no answer and no last digit is held out as a whole.
 pub fn is_held_out(left: u32, right: u32, percent: u32) -> bool {
-    hash(HELD_OUT_DOMAIN, &[u64::from(left), u64::from(right)]) % 100 < u64::from(percent)
+    hash(HELD_OUT_DOMAIN, &[u64::from(left.min(right)), u64::from(left.max(right))]) % 100 < u64::from(percent)
 }
 
 /// The first 64 bits of a hash of `numbers` that `domain` separates from every other.
