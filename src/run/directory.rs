@@ -1,5 +1,10 @@
-//! The names of everything in a run's directory.
+//! The names of everything in a run's directory, and its creation.
 
+use super::check_run_id;
+use crate::config::Experiment;
+use crate::storage::{FileSystem, Lock, create_dir_durably, write_atomically};
+use crate::{Context, Error, Result};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// `runs/<id>/`, by path. It may not exist.
@@ -12,6 +17,40 @@ impl RunDirectory {
     /// The run at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
+    }
+
+    /// Makes the directory of a new run, with `logs/` and `checkpoints/`, durably.
+    ///
+    /// # Errors
+    /// The user's: an id that cannot be one, a run that exists.
+    pub fn create(fs: &dyn FileSystem, runs_dir: &Path, id: &str) -> Result<Self> {
+        check_run_id(id)?;
+        create_dir_durably(fs, runs_dir)?;
+        let run = Self::new(runs_dir.join(id));
+        match fs.create_dir(&run.path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(run.exists_already()),
+            made => made.context(|| format!("creating {}", run.path.display()))?,
+        }
+        fs.sync_dir(runs_dir).context(|| format!("syncing {}", runs_dir.display()))?;
+        create_dir_durably(fs, &run.logs_dir())?;
+        create_dir_durably(fs, &run.checkpoints_dir())?;
+        Ok(run)
+    }
+
+    fn exists_already(&self) -> Error {
+        Error::input(format!("{} exists already", self.path.display()))
+            .hint(format!("go on with it by --run-id {} --resume, or choose another --run-id", self.id()))
+    }
+
+    /// Makes this process the run's only writer for as long as the lock lives; the user's error when another process is.
+    pub fn lock(&self) -> Result<Lock> {
+        Lock::acquire(&self.lock_path())
+    }
+
+    /// Writes `config.yaml`: the resolved experiment, whole or not at all, and durably.
+    pub fn write_config(&self, fs: &dyn FileSystem, experiment: &Experiment) -> Result<()> {
+        let text = serde_yaml::to_string(experiment).context(|| "writing the resolved config".to_owned())?;
+        write_atomically(fs, &self.config_path(), text.as_bytes())
     }
 
     /// The directory itself.

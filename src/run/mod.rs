@@ -1,8 +1,19 @@
 //! The run directory: the only code that knows a path under runs/. Owns its layout, manifest, metrics, checkpoints and the status
 //! that is derived from them; how a file is made durable is the business of `storage`.
 
+mod checkpoints;
 mod directory;
+mod id;
+mod logs;
+mod manifest;
 mod metrics;
 
+pub use checkpoints::{
+    Checkpoint, CheckpointLabel, CheckpointStore, Checkpoints, CompleteRecord, DamagedCheckpoint, FileRecord, Fingerprints, Latest,
+    NewFile, SaveOutcome,
+};
 pub use directory::RunDirectory;
+pub use id::{check_run_id, default_run_id, short_count};
+pub use logs::{Log, LogContent, LogFormat, LogRow, RunLogs, read_log};
+pub use manifest::{GitState, Launch, Manifest};
 pub use metrics::{CodesRow, EvaluationRow, Event, EventRow, MetricsRow, SampleRow};

@@ -1,0 +1,64 @@
+//! One log being written: its beginning, its continuation after a resume, its rows.
+
+use super::read::{Line, read_if_present, scan};
+use super::row::{self, LogRow};
+use crate::Result;
+use crate::storage::{AppendFile, FileSystem, write_atomically};
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+
+/// A log that grows by one write call a row. Rows are durable after [`sync`](Self::sync), which every checkpoint does before its commit.
+pub struct Log<R> {
+    file: AppendFile,
+    row: PhantomData<fn(&R)>,
+}
+
+impl<R: LogRow> Log<R> {
+    /// Begins the log at `path`, or goes on with all that is whole in it.
+    pub fn open(fs: &dyn FileSystem, path: &Path) -> Result<Self> {
+        Self::open_for_resume(fs, path, u64::MAX)
+    }
+
+    /// Goes on with the log after `step`: rows beyond it, a torn last line and damaged lines are dropped, before anything is appended.
+    /// When whole rows are cut, the log as it was stays beside it as `<name>.bak`. Events are never cut.
+    pub fn open_for_resume(fs: &dyn FileSystem, path: &Path, step: u64) -> Result<Self> {
+        let old = read_if_present(fs, path)?;
+        let content = old.as_deref().unwrap_or_default();
+        let lines = scan::<R>(content);
+        let (kept, cut): (Vec<_>, Vec<_>) = lines.into_iter().filter(|line| line.row.is_some()).partition(|line| stays(line, step));
+        let wanted = text_of(&kept);
+        if !cut.is_empty() {
+            write_atomically(fs, &backup_of(path), content)?;
+        }
+        if old.as_ref() != Some(&wanted) {
+            write_atomically(fs, path, &wanted)?;
+        }
+        Ok(Self { file: AppendFile::open(fs, path)?, row: PhantomData })
+    }
+
+    /// Appends a row in one write call.
+    pub fn append(&mut self, row: &R) -> Result<()> {
+        self.file.append(&row::encode(row)?)
+    }
+
+    /// Makes all rows so far durable.
+    pub fn sync(&mut self) -> Result<()> {
+        self.file.sync()
+    }
+}
+
+fn stays<R: LogRow>(line: &Line<'_, R>, step: u64) -> bool {
+    !R::IS_CUT || line.row.as_ref().is_some_and(|row| row.step() <= step)
+}
+
+fn text_of<R: LogRow>(lines: &[Line<'_, R>]) -> Vec<u8> {
+    let mut text = row::header::<R>();
+    lines.iter().for_each(|line| text.extend_from_slice(line.text));
+    text
+}
+
+fn backup_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".bak");
+    name.into()
+}
