@@ -10,6 +10,7 @@ fn main() {
     let model = ModelConfig { vocab_size: 32, hidden_size: 256, intermediate_size: 768, num_hidden_layers: 6, num_attention_heads: 4, num_key_value_heads: 4,
         max_position_embeddings: 64, rope_theta: 10000.0, rms_norm_eps: 1e-5, hidden_act: Activation::Relu2, tie_word_embeddings: true, initializer_range: 0.02,
         attention: Attention::GroupedQuery, sub_norms: true, bit_linear: BitLinearConfig { weights: WeightQuantizer::TernaryAbsmean, activations: ActivationQuantizer::Int8Absmax, norm: NormPlacement::Outside } };
+    bitnet::libtorch::keep_freed_memory();
     let vs = nn::VarStore::new(Device::Cpu);
     tch::manual_seed(1);
     let d = Decoder::new(&vs.root(), &model, precision);

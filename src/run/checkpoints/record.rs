@@ -51,11 +51,8 @@ pub struct Fingerprints {
 impl Fingerprints {
     /// Which of `config`, `tokenizer`, `data` differ.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
-        let pairs = [
-            ("config", &self.config, &other.config),
-            ("tokenizer", &self.tokenizer, &other.tokenizer),
-            ("data", &self.data, &other.data),
-        ];
+        let pairs =
+            [("config", &self.config, &other.config), ("tokenizer", &self.tokenizer, &other.tokenizer), ("data", &self.data, &other.data)];
         pairs.into_iter().filter(|(_, mine, theirs)| mine != theirs).map(|(what, ..)| what).collect()
     }
 }

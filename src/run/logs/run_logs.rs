@@ -1,9 +1,9 @@
 //! All logs of a run together, as the trainer holds them.
 
 use super::Log;
+use crate::Result;
 use crate::run::{CodesRow, EvaluationRow, EventRow, MetricsRow, RunDirectory, SampleRow};
 use crate::storage::{FileSystem, create_dir_durably};
-use crate::Result;
 
 /// Every log that the trainer writes.
 pub struct RunLogs {
