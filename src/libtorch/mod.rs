@@ -3,10 +3,11 @@
 
 mod device;
 mod foreign;
+pub mod fused;
 mod parameters;
 
 /// The libtorch that this is built for.
 pub const VERSION: &str = "2.11.0";
 
 pub use device::{description, keep_freed_memory, select, set_num_threads};
-pub use parameters::{AdamwState, AdamwStep, adamw_step, clip_gradients};
+pub use parameters::{AdamwState, AdamwStep, adamw_step, clip_gradients, drop_gradients};

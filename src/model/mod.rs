@@ -5,7 +5,9 @@ mod attention;
 mod bit_linear;
 mod block;
 mod decoder;
+pub mod fast;
 mod feed_forward;
+mod folder;
 mod generation;
 mod norm;
 mod quantize;
@@ -14,6 +16,7 @@ mod weights;
 
 pub use bit_linear::{BitLinear, BitLinearOptions};
 pub use decoder::Decoder;
+pub use folder::LoadedModel;
 pub use generation::{Sampler, SamplingOptions, generate};
 pub use norm::RmsNorm;
 pub use quantize::{quantize_activations, quantize_weights, weight_codes};

@@ -28,7 +28,7 @@ pub struct StepNumbers {
 /// Adds the gradients of `losses`, one a micro-batch, clips them and updates. A loss or gradient that is not finite never reaches
 /// the weights.
 pub fn take_step(optimizer: &mut Adamw, losses: impl ExactSizeIterator<Item = Result<Tensor>>, numbers: StepNumbers) -> Result<StepOutcome> {
-    optimizer.zero_gradients();
+    optimizer.drop_gradients()?;
     let num_micro_batches = losses.len() as f64;
     let mut loss = 0.0;
     for micro_loss in losses {
