@@ -75,6 +75,9 @@ open("pins.txt", "w").write(f"# a comment\n{sys.argv[1]} cpu torch==2.11.0 any {
     }
 }
 
+/// What befalls a file.
+type Damage = fn(&Path);
+
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name)
 }
@@ -121,7 +124,7 @@ fn a_second_call_changes_nothing_and_says_nothing() {
 #[test]
 fn a_missing_file_a_short_file_and_a_damaged_stamp_are_noticed_and_mended() {
     let bench = Bench::installed();
-    let damages: [(&str, &str, fn(&Path)); 3] = [
+    let damages: [(&str, &str, Damage); 3] = [
         ("torch/include/ATen/ATen.h", "is missing", |path| fs::remove_file(path).unwrap()),
         ("torch/lib/libtorch_cpu.so", "has 2 bytes, not 3", |path| fs::write(path, "cp").unwrap()),
         ("setup.json", "missing or damaged", |path| fs::write(path, "{\"version\": \"2.11.0\"").unwrap()),
