@@ -6,5 +6,6 @@
 pub mod config;
 pub mod error;
 pub mod run;
+pub mod ternary;
 
 pub use error::{Context, Error, Fault, Result};
