@@ -22,22 +22,23 @@ pub fn integer_product(activations: &[i8], weights: &[i8], input_size: usize) ->
     Ok(tokens.flat_map(|token| weights.chunks_exact(input_size).map(|row| integer_dot(token, row))).collect())
 }
 
-/// `y[i, j] = sum[i, j] * s_w / s_x[i]` in float32, left to right, from the exact sums: `[tokens, outputs]`. `activations` are the tokens'
-/// rows; `weights` is `[outputs, input_size]`, with `input_size` the length of every row.
+/// `y[i, j] = sum[i, j] * s_w / s_x[i]` in float32, left to right, from the exact sums: `[tokens, outputs]`, empty without a token.
+/// `activations` are the tokens' rows; `weights` is `[outputs, input_size]`, with `input_size` the length of every row.
 ///
 /// # Errors
-/// No row, rows of different lengths, and what [`integer_product`] refuses.
+/// Rows of different lengths, and what [`integer_product`] refuses.
 pub fn forward(activations: &[Int8Row], weights: &TernaryMatrix) -> Result<Vec<f32>> {
-    let input_size = activations.first().map_or(0, |row| row.codes.len());
-    let mut outputs = Vec::new();
-    for (token, row) in activations.iter().enumerate() {
-        if row.codes.len() != input_size {
-            return Err(Error::input(format!("token {token} has {} codes, token 0 has {input_size}", row.codes.len())));
-        }
-        let sums = integer_product(&row.codes, &weights.codes, input_size)?;
-        outputs.extend(sums.iter().map(|&sum| sum as f32 * weights.scale / row.scale));
+    let Some(input_size) = activations.first().map(|row| row.codes.len()) else {
+        return Ok(Vec::new());
+    };
+    if let Some(token) = activations.iter().position(|row| row.codes.len() != input_size) {
+        return Err(Error::input(format!("token {token} has {} codes, token 0 has {input_size}", activations[token].codes.len())));
     }
-    Ok(outputs)
+    let codes: Vec<i8> = activations.iter().flat_map(|row| row.codes.iter().copied()).collect();
+    let sums = integer_product(&codes, &weights.codes, input_size)?;
+    let num_outputs = weights.codes.len() / input_size;
+    let dequantize = |(index, &sum): (usize, &i32)| sum as f32 * weights.scale / activations[index / num_outputs].scale;
+    Ok(sums.iter().enumerate().map(dequantize).collect())
 }
 
 fn integer_dot(activations: &[i8], weights: &[i8]) -> i32 {
@@ -86,6 +87,6 @@ mod tests {
         assert!(integer_product(&[1, 2], &[1, 2], 2).unwrap_err().to_string().contains("weight code 1 is 2"));
         let rows = [Int8Row { codes: vec![1, 2], scale: 1.0 }, Int8Row { codes: vec![1], scale: 1.0 }];
         assert!(forward(&rows, &TernaryMatrix { codes: vec![0, 1], scale: 1.0 }).unwrap_err().to_string().contains("token 1 has 1"));
-        assert!(forward(&[], &TernaryMatrix { codes: vec![0, 1], scale: 1.0 }).is_err());
+        assert_eq!(forward(&[], &TernaryMatrix { codes: vec![0, 1], scale: 1.0 }).unwrap(), []);
     }
 }
