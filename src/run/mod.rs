@@ -7,6 +7,8 @@ mod id;
 mod logs;
 mod manifest;
 mod metrics;
+#[cfg(test)]
+mod tests;
 
 pub use checkpoints::{
     Checkpoint, CheckpointLabel, CheckpointStore, Checkpoints, CompleteRecord, DamagedCheckpoint, FileRecord, Fingerprints, Latest,

@@ -9,8 +9,8 @@ mod trial;
 use mutation::Mutation;
 use trial::Loss;
 
-/// Trials for each mutation; the rarest loss shows up dozens of times in so many.
-const NUM_MUTATED_TRIALS: u64 = 600;
+/// Trials of a mutation end at the first loss, which most show within a dozen and the rarest within a few hundred.
+const MAX_MUTATED_TRIALS: u64 = 20_000;
 const NUM_CUTS: u64 = 10_000;
 
 #[test]
@@ -27,8 +27,8 @@ fn ten_thousand_power_cuts_lose_nothing() {
 
 #[track_caller]
 fn assert_caught(mutation: Mutation, is_expected: impl Fn(&Loss) -> bool) {
-    let losses: Vec<Loss> = (0..NUM_MUTATED_TRIALS).filter_map(|seed| trial::run(seed, mutation).loss).collect();
-    assert!(losses.iter().any(is_expected), "{mutation:?} went unnoticed: {losses:?}");
+    let caught = (0..MAX_MUTATED_TRIALS).filter_map(|seed| trial::run(seed, mutation).loss).find(|loss| is_expected(loss));
+    assert!(caught.is_some(), "{mutation:?} went unnoticed");
 }
 
 fn is_lost(loss: &Loss) -> bool {
@@ -73,11 +73,6 @@ fn without_the_sync_of_the_run_directory_all_checkpoints_are_lost() {
 #[test]
 fn without_the_sync_before_the_removal_a_half_removed_checkpoint_looks_whole() {
     assert_caught(Mutation::SkipSyncAfter(".trash-"), |loss| matches!(loss, Loss::Damaged { .. }));
-}
-
-#[test]
-fn without_the_sync_between_the_renames_of_a_replacement_a_checkpoint_is_lost() {
-    assert_caught(Mutation::SkipSyncAfter(".replaced-"), |loss| is_lost(loss) || matches!(loss, Loss::WrongContent { .. }));
 }
 
 #[test]
