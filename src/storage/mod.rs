@@ -9,6 +9,8 @@ mod hash;
 mod lock;
 mod real;
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use append::AppendFile;
 pub use atomic::{create_dir_durably, remove_tree, write_atomically};

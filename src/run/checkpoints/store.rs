@@ -70,7 +70,6 @@ impl<'fs> CheckpointStore<'fs> {
         let is_replaced = self.checkpoints.fs.exists(&target).context(|| format!("looking at {}", target.display()))?;
         let to = if is_replaced { self.trash_of(step) } else { target };
         self.rename(&self.replaced_path_of(step), &to)?;
-        self.sync_parent()?;
         if is_replaced { remove_tree(self.checkpoints.fs, &to).context(|| format!("removing {}", to.display())) } else { Ok(()) }
     }
 
