@@ -7,6 +7,7 @@ use super::stop::StopSignal;
 use super::trainer::{Ending, Trainer};
 use crate::config::{Experiment, Overrides, resolve};
 use crate::libtorch;
+use crate::model::{describe_device, select_device};
 use crate::run::{self, ActiveRun, Checkpoint, CheckpointStore, Event, GitState, Latest, Manifest, Observer, RunDirectory};
 use crate::storage::{FileSystem, Lock};
 use crate::{Error, Result};
@@ -32,7 +33,7 @@ impl<'fs> Launch<'fs> {
     pub fn create(fs: &'fs dyn FileSystem, runs_dir: &Path, id: Option<&str>, experiment: &Path, overrides: &Overrides) -> Result<Self> {
         let resolved = resolve(experiment, overrides)?;
         let experiment = resolved.experiment;
-        let device = libtorch::select(experiment.device)?;
+        let device = select_device(experiment.device)?;
         let default_id = || run::default_run_id(experiment.model.num_parameters() as u64, &experiment.experiment, run::unix_time() as u64);
         let directory = RunDirectory::create(fs, runs_dir, &id.map_or_else(default_id, str::to_string))?;
         let lock = directory.lock()?;
@@ -57,7 +58,7 @@ impl<'fs> Launch<'fs> {
         let resolved = resolve(directory.config_path(), overrides)?;
         refuse_other_experiment(&saved, experiment, id)?;
         refuse_other_state(&saved, &resolved.experiment)?;
-        let device = libtorch::select(resolved.experiment.device)?;
+        let device = select_device(resolved.experiment.device)?;
         if saved != resolved.experiment {
             directory.write_config(fs, &resolved.experiment)?;
         }
@@ -92,7 +93,9 @@ impl<'fs> Launch<'fs> {
         }));
         if self.is_resumed {
             let step = latest.checkpoint.as_ref().map(Checkpoint::step);
-            notes.push(step.map_or("there is no whole checkpoint: starting from step 0".into(), |step| format!("resuming after step {step}")));
+            notes.push(
+                step.map_or("there is no whole checkpoint: starting from step 0".into(), |step| format!("resuming after step {step}")),
+            );
         }
         notes
     }
@@ -110,7 +113,7 @@ impl<'fs> Launch<'fs> {
             git: GitState::of(Path::new(".")),
             version: env!("CARGO_PKG_VERSION").into(),
             libtorch_version: libtorch::VERSION.into(),
-            device: libtorch::description(self.device),
+            device: describe_device(self.device),
             seed: self.experiment.seed,
             num_parameters: self.experiment.model.num_parameters() as u64,
             config_hash: constants.fingerprints.config.clone(),

@@ -2,7 +2,7 @@
 
 use super::trainer::Trainer;
 use crate::config::{Experiment, TokenIds};
-use crate::model::{TensorFile, load_tensors};
+use crate::libtorch::{TensorFile, load_tensors};
 use crate::run::{Checkpoint, CheckpointLabel, Event, Fingerprints, NewFile};
 use crate::tasks::Task;
 use crate::tokenizer::Tokenizer;
@@ -28,11 +28,7 @@ impl Constants {
         let config = serde_json::to_vec_pretty(&experiment.model.to_hugging_face(tokens)?)?;
         let generation = serde_json::to_vec_pretty(&generation_config(experiment, tokenizer)?)?;
         let tokenizer = tokenizer.to_json()?.into_bytes();
-        let fingerprints = Fingerprints {
-            config: hash(experiment.to_yaml()?.as_bytes()),
-            tokenizer: hash(&tokenizer),
-            data,
-        };
+        let fingerprints = Fingerprints { config: hash(experiment.to_yaml()?.as_bytes()), tokenizer: hash(&tokenizer), data };
         let files = [("config.json", config), ("generation_config.json", generation), ("tokenizer.json", tokenizer)];
         Ok(Self { files, fingerprints })
     }
@@ -94,8 +90,7 @@ impl Trainer<'_> {
         let (weights, optimizer) = (self.network.weights_file()?, self.network.optimizer_file()?);
         let codes = TensorFile::new(self.codes.tensors())?;
         let progress = serde_json::to_vec_pretty(&self.progress)?;
-        let mut files: Vec<NewFile<'_>> =
-            self.plan.constants.files.iter().map(|(name, content)| NewFile::bytes(name, content)).collect();
+        let mut files: Vec<NewFile<'_>> = self.plan.constants.files.iter().map(|(name, content)| NewFile::bytes(name, content)).collect();
         for (name, file) in [(WEIGHTS, &weights), (OPTIMIZER, &optimizer), (CODES, &codes)] {
             files.push(NewFile::streamed(name, file.size(), |writer| file.write_to(writer)));
         }

@@ -3,8 +3,8 @@
 
 use super::codes::CodeRecord;
 use super::network::Network;
-use super::progress::Progress;
 use super::plan::Plan;
+use super::progress::Progress;
 use super::step::{StepNumbers, StepOutcome, take_step};
 use super::stop::{StopReason, StopSignal};
 use crate::config::Experiment;
