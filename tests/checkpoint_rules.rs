@@ -1,10 +1,11 @@
 //! What the checkpoint store promises beside surviving: what it keeps, what it refuses, and that a hostile directory cannot hurt.
 
 use bitnet::run::{CheckpointLabel, CheckpointStore, Checkpoints, Fingerprints, NewFile, SaveOutcome};
-use bitnet::storage::testing::ForgetfulFileSystem;
+use bitnet::storage::testing::{Answer, ForgetfulFileSystem, InterceptedFileSystem, Operation};
 use bitnet::storage::{DISK, FileSystem, content_hash, create_dir_durably, is_out_of_space};
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const DIR: &str = "/r/checkpoints";
 
@@ -190,4 +191,20 @@ fn a_symbolic_link_is_neither_followed_nor_trusted() {
     let mut store = CheckpointStore::open(&DISK, root.path().join("checkpoints"), 2).unwrap();
     assert!(store.load_latest().unwrap().checkpoint.is_none());
     assert!(root.path().join("secret").exists() && !root.path().join("checkpoints/.trash-000001").exists());
+}
+
+/// A trainer that saves and prunes at the very moment a reader has listed what there is.
+#[test]
+fn a_reader_that_is_overtaken_by_pruning_finds_the_newer_one() {
+    let disk = disk();
+    save(&mut CheckpointStore::open(&disk, DIR, 1).unwrap(), 1, None);
+    let (trainer, has_saved) = (disk.clone(), AtomicBool::new(false));
+    let reading = InterceptedFileSystem::new(disk, move |call| {
+        if call.operation == Operation::Metadata && !has_saved.swap(true, Ordering::Relaxed) {
+            save(&mut CheckpointStore::open(&trainer, DIR, 1).unwrap(), 2, None);
+        }
+        Answer::Pass
+    });
+    let latest = Checkpoints::new(&reading, DIR).latest().unwrap();
+    assert_eq!((latest.checkpoint.unwrap().step(), latest.damaged), (2, vec![]));
 }

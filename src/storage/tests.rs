@@ -59,6 +59,18 @@ fn a_failed_atomic_write_leaves_no_temporary_file() {
 }
 
 #[test]
+fn what_a_killed_write_left_is_removed_and_nothing_else() {
+    let disk = ForgetfulFileSystem::new();
+    for name in [".tmp-config.yaml-77", FILE, "tmp-x"] {
+        disk.create(Path::new(name)).unwrap();
+    }
+    disk.create_dir(Path::new(".tmp-000001-77")).unwrap();
+    remove_temporaries(&disk, Path::new("")).unwrap();
+    let names: Vec<String> = disk.list(Path::new("")).unwrap().into_iter().map(|entry| entry.name).collect();
+    assert_eq!(names, [".tmp-000001-77", FILE, "tmp-x"]);
+}
+
+#[test]
 fn directories_made_durably_outlive_a_power_cut() {
     for seed in 0..50 {
         let disk = ForgetfulFileSystem::new();

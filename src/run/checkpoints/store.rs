@@ -45,7 +45,7 @@ impl<'fs> CheckpointStore<'fs> {
         Ok(latest)
     }
 
-    /// The checkpoint of `step`, which is never pruned from now on.
+    /// The checkpoint of `step`, which is never pruned from now on. Newer ones stay, and are replaced as their steps are saved again.
     pub fn load(&mut self, step: u64) -> Result<Checkpoint> {
         let checkpoint = self.checkpoints.open(step)?;
         self.resumed_from = Some(step);

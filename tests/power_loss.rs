@@ -1,9 +1,13 @@
 //! Power cuts and kills at random moments of a training run's writes: nothing that was acknowledged is ever lost, and no step of the
 //! protocol can be left out. The file system is the forgetful double; the protocol is the one that trainers use.
 
+#[path = "power_loss/damage.rs"]
 mod damage;
+#[path = "power_loss/history.rs"]
 mod history;
+#[path = "power_loss/mutation.rs"]
 mod mutation;
+#[path = "power_loss/trial.rs"]
 mod trial;
 
 use mutation::Mutation;
@@ -12,16 +16,26 @@ use trial::Loss;
 /// Trials of a mutation end at the first loss, which most show within a dozen and the rarest within a few hundred.
 const MAX_MUTATED_TRIALS: u64 = 20_000;
 const NUM_CUTS: u64 = 10_000;
+const NUM_THREADS: u64 = 4;
 
 #[test]
 fn ten_thousand_power_cuts_lose_nothing() {
-    let mut num_cuts = 0;
-    let mut seed = 0;
-    while num_cuts < NUM_CUTS {
+    std::thread::scope(|scope| {
+        for thread in 0..NUM_THREADS {
+            scope.spawn(move || cut_power_often(thread, NUM_CUTS / NUM_THREADS));
+        }
+    });
+}
+
+/// Trials of every `NUM_THREADS`th seed until they have seen so many cuts.
+fn cut_power_often(first_seed: u64, mut num_cuts: u64) {
+    for seed in (first_seed..).step_by(NUM_THREADS as usize) {
         let outcome = trial::run(seed, Mutation::None);
         assert_eq!(outcome.loss, None, "seed {seed}");
-        num_cuts += outcome.num_cuts;
-        seed += 1;
+        num_cuts = num_cuts.saturating_sub(outcome.num_cuts);
+        if num_cuts == 0 {
+            return;
+        }
     }
 }
 
