@@ -1,9 +1,9 @@
 //! Continues prompts with a run's newest whole checkpoint, token by token.
 
-use bitnet::config::{DeviceChoice, Experiment, Precision};
+use bitnet::config::{DeviceChoice, Precision};
 use bitnet::model::{LoadedModel, Sampler, SamplingOptions, generate, select_device};
 use bitnet::report::{run_binary, write_completions};
-use bitnet::run::{Checkpoints, find_run};
+use bitnet::run::find_run;
 use bitnet::storage::DISK;
 use bitnet::{Context, Error, Result};
 use clap::{CommandFactory, Parser};
@@ -111,12 +111,5 @@ fn model_folder(arguments: &Arguments) -> Result<(PathBuf, Precision)> {
         return Ok((path.to_path_buf(), Precision::Float32));
     }
     let run = find_run(&DISK, &arguments.runs_dir, arguments.run.as_deref())?;
-    let latest = Checkpoints::new(&DISK, run.checkpoints_dir()).latest()?;
-    let checkpoint = latest.checkpoint.ok_or_else(|| {
-        Error::input(format!("{} has no whole checkpoint yet", run.path().display())).hint("wait for the first, or train it for longer")
-    })?;
-    let config = run.config_path();
-    let text = std::fs::read_to_string(&config).context(|| format!("reading {}", config.display()))?;
-    let experiment = Experiment::from_yaml(&text, &config.display().to_string())?;
-    Ok((checkpoint.path().to_path_buf(), experiment.precision))
+    Ok((run.newest_checkpoint(&DISK)?.path().to_path_buf(), run.read_config()?.precision))
 }

@@ -1,13 +1,13 @@
 //! Scores a run's newest whole checkpoint on held-out problems.
 
-use bitnet::config::{DataConfig, DeviceChoice, Experiment};
+use bitnet::Result;
+use bitnet::config::{DataConfig, DeviceChoice};
 use bitnet::model::{LoadedModel, select_device};
 use bitnet::report::{run_binary, write_completions};
-use bitnet::run::{Checkpoints, EvaluationRow, find_run};
+use bitnet::run::{EvaluationRow, find_run};
 use bitnet::storage::DISK;
 use bitnet::tasks::{Arithmetic, Task};
 use bitnet::train::evaluate_questions;
-use bitnet::{Context, Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use serde_json::json;
@@ -54,13 +54,8 @@ fn evaluate(arguments: Arguments) -> Result<ExitCode> {
         return write_completions(shell, &mut Arguments::command());
     }
     let run = find_run(&DISK, &arguments.runs_dir, arguments.run.as_deref())?;
-    let config = run.config_path();
-    let text = std::fs::read_to_string(&config).context(|| format!("reading {}", config.display()))?;
-    let experiment = Experiment::from_yaml(&text, &config.display().to_string())?;
-    let latest = Checkpoints::new(&DISK, run.checkpoints_dir()).latest()?;
-    let checkpoint = latest.checkpoint.ok_or_else(|| {
-        Error::input(format!("{} has no whole checkpoint yet", run.path().display())).hint("wait for the first, or train it for longer")
-    })?;
+    let experiment = run.read_config()?;
+    let checkpoint = run.newest_checkpoint(&DISK)?;
     let model = LoadedModel::load(checkpoint.path(), select_device(arguments.device)?, experiment.precision)?;
     let questions = Task::new(&experiment.data)?.held_out_questions(experiment.seed, arguments.problems.unwrap_or(usize::MAX));
     let rows = evaluate_questions(&model.decoder, &questions, &model.tokenizer, checkpoint.step())?;

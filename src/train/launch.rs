@@ -54,7 +54,7 @@ impl<'fs> Launch<'fs> {
             return Err(Error::input(message).hint(format!("start it without --resume: --run-id {id}")));
         }
         let lock = directory.lock()?;
-        let saved = resolve(directory.config_path(), &Overrides::default())?.experiment;
+        let saved = directory.read_config()?;
         let resolved = resolve(directory.config_path(), overrides)?;
         refuse_other_experiment(&saved, experiment, id)?;
         refuse_other_state(&saved, &resolved.experiment)?;
