@@ -1,5 +1,6 @@
 //! What people see: the progress of a training run, the status of runs, plots, and what every binary begins and ends with.
 
+mod plot;
 #[cfg(feature = "torch")]
 mod progress_bar;
 mod status_view;
@@ -10,6 +11,7 @@ mod watch;
 
 #[cfg(feature = "torch")]
 pub use progress_bar::TrainingProgress;
+pub use plot::{Curve, PictureFormat, PlotOptions, Point, XAxis, draw_in_terminal, draw_picture};
 pub use status_view::{run_table, status_view};
 pub use styled::{Emphasis, Styled, stdout_has_colour};
 pub use terminal::{run_binary, write_completions};
