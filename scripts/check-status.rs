@@ -1,9 +1,9 @@
 //! `check-status`: shows where a run stands, or all of them. Owns the command line; the work is the library's.
 
+use bitnet::Result;
 use bitnet::report::{run_binary, run_table, status_view, stdout_has_colour, stdout_width, watch, write_completions};
 use bitnet::run::{self, RunDirectory, Status, find_run, list_runs, no_runs};
 use bitnet::storage::DISK;
-use bitnet::Result;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use std::io::{IsTerminal, Write, stdout};

@@ -9,9 +9,9 @@ mod terminal;
 mod units;
 mod watch;
 
+pub use plot::{Curve, PictureFormat, PlotOptions, Point, XAxis, draw_in_terminal, draw_picture};
 #[cfg(feature = "torch")]
 pub use progress_bar::TrainingProgress;
-pub use plot::{Curve, PictureFormat, PlotOptions, Point, XAxis, draw_in_terminal, draw_picture};
 pub use status_view::{run_table, status_view};
 pub use styled::{Emphasis, Styled, stdout_has_colour};
 pub use terminal::{run_binary, write_completions};

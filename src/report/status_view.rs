@@ -31,9 +31,8 @@ pub fn status_view(status: &Status, width: usize) -> Styled {
 pub fn run_table(statuses: &[Status], width: usize) -> Styled {
     let rows: Vec<[String; 7]> = statuses.iter().map(table_row).collect();
     let headings = ["run", "state", "step", "done", "loss", "tokens/s", "eta"];
-    let widths: [usize; 7] = std::array::from_fn(|column| {
-        rows.iter().map(|row| row[column].chars().count()).chain([headings[column].len()]).max().unwrap_or(0)
-    });
+    let widths: [usize; 7] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).chain([headings[column].len()]).max().unwrap_or(0));
     let others: usize = widths[1..].iter().map(|width| width + 2).sum();
     let id_width = widths[0].min(width.saturating_sub(others).max(12));
     let line = |cells: &[String; 7], emphasis: Emphasis, text: &mut Styled| {

@@ -29,7 +29,16 @@ pub fn number(value: f64) -> String {
     let size = value.abs();
     match size {
         0.0 => "0".to_owned(),
-        0.001..10.0 => format!("{value:.*}", if size < 0.01 { 5 } else if size < 0.1 { 4 } else { 3 }),
+        0.001..10.0 => format!(
+            "{value:.*}",
+            if size < 0.01 {
+                5
+            } else if size < 0.1 {
+                4
+            } else {
+                3
+            }
+        ),
         10.0..10_000.0 => format!("{value:.1}"),
         _ => format!("{value:.2e}"),
     }
@@ -57,6 +66,9 @@ mod tests {
 
     #[test]
     fn numbers_keep_the_digits_that_matter() {
-        assert_eq!([0.0, 3.4657, 0.0512, 0.00123, 12.5, 1.3e-4, -0.5].map(number), ["0", "3.466", "0.0512", "0.00123", "12.5", "1.30e-4", "-0.500"]);
+        assert_eq!(
+            [0.0, 3.4657, 0.0512, 0.00123, 12.5, 1.3e-4, -0.5].map(number),
+            ["0", "3.466", "0.0512", "0.00123", "12.5", "1.30e-4", "-0.500"]
+        );
     }
 }

@@ -28,16 +28,26 @@ pub(super) enum Align {
 /// A place in points from the top left.
 pub(super) type Place = (f64, f64);
 
+/// Who rounds the corners of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Joints {
+    /// The viewer of the picture.
+    Viewer,
+    /// We, by a dot at each: plotters' bitmaps draw a thick line as one polygon, with holes and spikes where it turns sharply.
+    Dots,
+}
+
 /// Draws on a backend.
 pub(super) struct Canvas<B: DrawingBackend> {
     backend: B,
+    joints: Joints,
 }
 
 impl<B: DrawingBackend> Canvas<B> {
     /// A white sheet.
-    pub(super) fn new(backend: B) -> Result<Self> {
+    pub(super) fn new(backend: B, joints: Joints) -> Result<Self> {
         register_embedded_font();
-        let mut canvas = Self { backend };
+        let mut canvas = Self { backend, joints };
         canvas.rectangle((0.0, 0.0), SIZE, RGBColor(255, 255, 255))?;
         Ok(canvas)
     }
@@ -52,7 +62,14 @@ impl<B: DrawingBackend> Canvas<B> {
             return self.dot(*place, width, colour);
         }
         let style = ShapeStyle { color: colour.to_rgba(), filled: false, stroke_width: (width * f64::from(UNITS)).round() as u32 };
-        self.backend.draw_path(places.iter().copied().map(units), &style).map_err(failed)
+        if self.joints == Joints::Viewer {
+            return self.backend.draw_path(places.iter().copied().map(units), &style).map_err(failed);
+        }
+        for pair in places.windows(2) {
+            self.backend.draw_path(pair.iter().copied().map(units), &style).map_err(failed)?;
+        }
+        let joints = places.get(1..places.len().saturating_sub(1)).unwrap_or_default();
+        joints.iter().try_for_each(|joint| self.dot(*joint, width / 2.0, colour))
     }
 
     /// A line of strokes of 6 points with gaps of 4, wherever the corners are.

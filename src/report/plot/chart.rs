@@ -81,13 +81,11 @@ impl Chart {
     fn new(curves: &[Curve], options: PlotOptions, top: f64) -> Self {
         let points = || curves.iter().flat_map(|curve| curve.raw.iter().chain(&curve.held_out));
         let rates = || curves.iter().flat_map(|curve| curve.learning_rate.iter().map(|point| point.y)).filter(|rate| rate.is_finite());
-        let mut learning_rate = Scale::from_zero(rates());
-        learning_rate.high *= 1.05;
         Self {
             top,
-            x: Scale::from_zero(points().map(|point| point.x)),
+            x: Scale::counting(points().map(|point| point.x)),
             loss: Scale::around(curves.iter().flat_map(Curve::losses).map(|point| point.y), options.is_log),
-            learning_rate: rates().next().map(|_| learning_rate),
+            learning_rate: rates().next().map(|_| Scale::from_zero(rates())),
         }
     }
 

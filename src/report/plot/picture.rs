@@ -1,6 +1,6 @@
 //! A chart as the bytes of a file.
 
-use super::canvas::{Canvas, SIZE, UNITS};
+use super::canvas::{Canvas, Joints, SIZE, UNITS};
 use super::chart::draw_chart;
 use super::{Curve, PlotOptions};
 use crate::{Error, Result};
@@ -45,7 +45,7 @@ fn size_in_units() -> (u32, u32) {
 fn svg(curves: &[Curve], options: PlotOptions) -> Result<Vec<u8>> {
     let (width, height) = size_in_units();
     let mut text = String::new();
-    let mut canvas = Canvas::new(SVGBackend::with_string(&mut text, (width, height)))?;
+    let mut canvas = Canvas::new(SVGBackend::with_string(&mut text, (width, height)), Joints::Viewer)?;
     draw_chart(&mut canvas, curves, options)?;
     canvas.finish()?;
     // Shown at its size in points; joints are round so that a steep line has no spikes.
@@ -57,7 +57,7 @@ fn svg(curves: &[Curve], options: PlotOptions) -> Result<Vec<u8>> {
 fn png(curves: &[Curve], options: PlotOptions) -> Result<Vec<u8>> {
     let (width, height) = size_in_units();
     let mut units = vec![0; (width * height * 3) as usize];
-    let mut canvas = Canvas::new(BitMapBackend::with_buffer(&mut units, (width, height)))?;
+    let mut canvas = Canvas::new(BitMapBackend::with_buffer(&mut units, (width, height)), Joints::Dots)?;
     draw_chart(&mut canvas, curves, options)?;
     canvas.finish()?;
     let pixels = averaged(&units, width as usize);

@@ -2,12 +2,21 @@
 
 use crate::report::units::count;
 
-/// An axis from `low` to `high`, linear or logarithmic.
+/// How an axis is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Linear,
+    /// Linear, and only whole numbers get a label.
+    Whole,
+    Logarithmic,
+}
+
+/// An axis from `low` to `high`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Scale {
     pub(super) low: f64,
     pub(super) high: f64,
-    pub(super) is_log: bool,
+    pub(super) kind: Kind,
 }
 
 /// A labelled value.
@@ -18,10 +27,18 @@ pub(super) struct Tick {
 }
 
 impl Scale {
-    /// From 0 to the largest of `values`.
+    /// From 0 to the largest of `values`, in whole numbers; a single value stands in the middle.
+    pub(super) fn counting(values: impl Iterator<Item = f64>) -> Self {
+        let usable = values.filter(|value| value.is_finite());
+        let (low, high) = usable.fold((f64::INFINITY, 0.0), |(low, high): (f64, f64), value| (low.min(value), high.max(value)));
+        let high = if low == high { 2.0 * high } else { high };
+        Self { low: 0.0, high: high.max(1.0), kind: Kind::Whole }
+    }
+
+    /// From 0 to a little above the largest of `values`.
     pub(super) fn from_zero(values: impl Iterator<Item = f64>) -> Self {
         let high = values.filter(|value| value.is_finite()).fold(0.0, f64::max);
-        Self { low: 0.0, high: if high > 0.0 { high } else { 1.0 }, is_log: false }
+        Self { low: 0.0, high: if high > 0.0 { 1.05 * high } else { 1.0 }, kind: Kind::Linear }
     }
 
     /// Around `values` with a little air; a single value gets some room. On a logarithmic axis only what is above 0 counts.
@@ -29,9 +46,9 @@ impl Scale {
         let usable = values.filter(|value| value.is_finite() && (!is_log || *value > 0.0));
         let (low, high) = usable.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
         match (low > high, is_log) {
-            (true, true) => Self { low: 0.1, high: 10.0, is_log },
-            (true, false) => Self { low: 0.0, high: 1.0, is_log },
-            (false, true) => Self { low: low / air(high / low), high: high * air(high / low), is_log },
+            (true, true) => Self { low: 0.1, high: 10.0, kind: Kind::Logarithmic },
+            (true, false) => Self { low: 0.0, high: 1.0, kind: Kind::Linear },
+            (false, true) => Self { low: low / air(high / low), high: high * air(high / low), kind: Kind::Logarithmic },
             (false, false) => Self::with_margin(low, high),
         }
     }
@@ -40,12 +57,12 @@ impl Scale {
         let is_single = high - low <= 1e-9 * high.abs();
         let margin = if is_single { (0.1 * high.abs()).max(1e-3) } else { 0.05 * (high - low) };
         let floor = if low >= 0.0 && low - margin < 0.0 { 0.0 } else { low - margin };
-        Self { low: floor, high: high + margin, is_log: false }
+        Self { low: floor, high: high + margin, kind: Kind::Linear }
     }
 
     /// 0 at `low`, 1 at `high`; a value outside is brought to the nearer end.
     pub(super) fn place(&self, value: f64) -> f64 {
-        let place = if self.is_log {
+        let place = if self.kind == Kind::Logarithmic {
             (value.max(f64::MIN_POSITIVE) / self.low).ln() / (self.high / self.low).ln()
         } else {
             (value - self.low) / (self.high - self.low)
@@ -55,10 +72,11 @@ impl Scale {
 
     /// Round values, about `wanted` of them.
     pub(super) fn ticks(&self, wanted: usize) -> Vec<Tick> {
-        if self.is_log && self.high / self.low > 8.0 {
+        if self.kind == Kind::Logarithmic && self.high / self.low > 8.0 {
             return self.logarithmic_ticks();
         }
         let step = round_step((self.high - self.low) / wanted.max(1) as f64);
+        let step = if self.kind == Kind::Whole { step.max(1.0) } else { step };
         let first = (self.low / step - 1e-9).ceil() as i64;
         let last = (self.high / step + 1e-9).floor() as i64;
         (first..=last).map(|index| index as f64 * step).map(|value| Tick { value, label: label(value, step) }).collect()
@@ -93,7 +111,7 @@ fn label(value: f64, step: f64) -> String {
         1e9.. => format!("{}B", rounded(value / 1e9)),
         1e6.. => format!("{}M", rounded(value / 1e6)),
         size if decimals == 0 && size >= 1000.0 => format!("{}{}", if value < 0.0 { "-" } else { "" }, count(size.round() as u64)),
-        _ if decimals > 5 && value != 0.0 => format!("{value:.1e}"),
+        _ if decimals > 4 && value != 0.0 => format!("{value:.1e}"),
         _ if value == 0.0 => "0".to_owned(),
         _ => format!("{value:.decimals$}"),
     }
@@ -114,15 +132,15 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_inside() {
-        assert_eq!(labels(Scale { low: 0.0, high: 2400.0, is_log: false }, 6), ["0", "500", "1,000", "1,500", "2,000"]);
-        assert_eq!(labels(Scale { low: 0.13, high: 0.37, is_log: false }, 5), ["0.15", "0.20", "0.25", "0.30", "0.35"]);
-        assert_eq!(labels(Scale { low: 0.0, high: 2e-3, is_log: false }, 4), ["0", "0.0005", "0.0010", "0.0015", "0.0020"]);
-        assert_eq!(labels(Scale { low: 0.0, high: 3e6, is_log: false }, 3), ["0", "1M", "2M", "3M"]);
+        assert_eq!(labels(Scale { low: 0.0, high: 2400.0, kind: Kind::Linear }, 6), ["0", "500", "1,000", "1,500", "2,000"]);
+        assert_eq!(labels(Scale { low: 0.13, high: 0.37, kind: Kind::Linear }, 5), ["0.15", "0.20", "0.25", "0.30", "0.35"]);
+        assert_eq!(labels(Scale { low: 0.0, high: 2e-3, kind: Kind::Linear }, 4), ["0", "0.0005", "0.0010", "0.0015", "0.0020"]);
+        assert_eq!(labels(Scale { low: 0.0, high: 3e6, kind: Kind::Linear }, 3), ["0", "1M", "2M", "3M"]);
     }
 
     #[test]
     fn a_logarithmic_axis_labels_one_two_five() {
-        assert_eq!(labels(Scale { low: 0.09, high: 4.0, is_log: true }, 6), ["0.1", "0.2", "0.5", "1", "2"]);
+        assert_eq!(labels(Scale { low: 0.09, high: 4.0, kind: Kind::Logarithmic }, 6), ["0.1", "0.2", "0.5", "1", "2"]);
     }
 
     #[test]
@@ -132,11 +150,17 @@ mod tests {
     }
 
     #[test]
+    fn a_single_step_stands_in_the_middle_of_whole_numbers() {
+        let scale = Scale::counting([1.0].into_iter());
+        assert_eq!((scale.place(1.0), labels(scale, 7)), (0.5, vec!["0".to_owned(), "1".to_owned(), "2".to_owned()]));
+    }
+
+    #[test]
     fn no_values_still_make_an_axis() {
         for is_log in [false, true] {
             assert!(!Scale::around([f64::NAN].into_iter(), is_log).ticks(5).is_empty());
         }
-        assert_eq!(Scale::from_zero(std::iter::empty()).high, 1.0);
+        assert_eq!((Scale::from_zero(std::iter::empty()).high, Scale::counting(std::iter::empty()).high), (1.0, 1.0));
     }
 
     #[test]

@@ -17,7 +17,7 @@ const BITS: [[u32; 4]; 2] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]]
 /// Draws `curves` into lines of `width` characters, `height` lines and a few for labels.
 pub fn draw_in_terminal(curves: &[Curve], options: PlotOptions, width: usize, height: usize) -> Styled {
     let (columns, rows) = (width.saturating_sub(LABEL_WIDTH + 2).max(16), height.max(4));
-    let x = Scale::from_zero(curves.iter().flat_map(|curve| curve.raw.iter().chain(&curve.held_out)).map(|point| point.x));
+    let x = Scale::counting(curves.iter().flat_map(|curve| curve.raw.iter().chain(&curve.held_out)).map(|point| point.x));
     let loss = Scale::around(curves.iter().flat_map(visible), options.is_log);
     let mut grid = Grid { x, loss, columns, rows, cells: vec![None; columns * rows] };
     for (index, curve) in curves.iter().enumerate() {
