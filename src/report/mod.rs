@@ -1,5 +1,6 @@
 //! What people see: the progress of a training run, the status of runs, plots, and what every binary begins and ends with.
 
+mod plot;
 #[cfg(feature = "torch")]
 mod progress_bar;
 mod status_view;
@@ -8,6 +9,7 @@ mod terminal;
 mod units;
 mod watch;
 
+pub use plot::{Curve, PictureFormat, PlotOptions, Point, XAxis, draw_in_terminal, draw_picture};
 #[cfg(feature = "torch")]
 pub use progress_bar::TrainingProgress;
 pub use status_view::{run_table, status_view};
