@@ -20,13 +20,12 @@ impl<R: LogRow> Log<R> {
     }
 
     /// Goes on with the log after `step`: rows beyond it, a torn last line and damaged lines are dropped, before anything is appended.
-    /// When whole rows are cut, the log as it was stays beside it as `<name>.bak`. Events are never cut.
+    /// When more than a torn last line goes, the log as it was stays beside it as `<name>.bak`. Events are never cut.
     pub fn open_for_resume(fs: &dyn FileSystem, path: &Path, step: u64) -> Result<Self> {
         let old = read_if_present(fs, path)?;
         let content = old.as_deref().unwrap_or_default();
-        let lines = scan::<R>(content);
-        let (kept, cut): (Vec<_>, Vec<_>) = lines.into_iter().filter(|line| line.row.is_some()).partition(|line| stays(line, step));
-        let wanted = text_of(&kept);
+        let (kept, cut): (Vec<_>, Vec<_>) = scan::<R>(content).into_iter().partition(|line| stays(line, step));
+        let wanted = text_of(content, &kept)?;
         if !cut.is_empty() {
             write_atomically(fs, &backup_of(path), content)?;
         }
@@ -48,13 +47,20 @@ impl<R: LogRow> Log<R> {
 }
 
 fn stays<R: LogRow>(line: &Line<'_, R>, step: u64) -> bool {
-    !R::IS_CUT || line.row.as_ref().is_some_and(|row| row.step() <= step)
+    line.row.as_ref().is_some_and(|row| !R::IS_CUT || row.step() <= step)
 }
 
-fn text_of<R: LogRow>(lines: &[Line<'_, R>]) -> Vec<u8> {
+/// The kept lines under today's header; written anew where the old header has other columns or another order.
+fn text_of<R: LogRow>(old: &[u8], kept: &[Line<'_, R>]) -> Result<Vec<u8>> {
     let mut text = row::header::<R>();
-    lines.iter().for_each(|line| text.extend_from_slice(line.text));
-    text
+    let is_same_header = old.starts_with(&text);
+    for line in kept {
+        match &line.row {
+            Some(row) if !is_same_header => text.extend(row::encode(row)?),
+            _ => text.extend_from_slice(line.text),
+        }
+    }
+    Ok(text)
 }
 
 fn backup_of(path: &Path) -> PathBuf {
