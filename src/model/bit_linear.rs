@@ -38,12 +38,7 @@ impl Default for BitLinearOptions {
 impl BitLinearOptions {
     /// What every projection of `model` uses.
     pub fn of(model: &ModelConfig, precision: Precision) -> Self {
-        Self {
-            quantizers: model.bit_linear,
-            rms_norm_eps: model.rms_norm_eps,
-            initializer_range: model.initializer_range,
-            precision,
-        }
+        Self { quantizers: model.bit_linear, rms_norm_eps: model.rms_norm_eps, initializer_range: model.initializer_range, precision }
     }
 }
 

@@ -44,10 +44,9 @@ pub fn evaluate_questions(decoder: &Decoder, questions: &[Question], tokenizer: 
             tally.correct += f64::from(u8::from(is_correct));
         }
     }
-    let total = tallies.values().fold(Tally::default(), |sum, tally| Tally {
-        questions: sum.questions + tally.questions,
-        correct: sum.correct + tally.correct,
-    });
+    let total = tallies
+        .values()
+        .fold(Tally::default(), |sum, tally| Tally { questions: sum.questions + tally.questions, correct: sum.correct + tally.correct });
     let row = |metric: String, value| EvaluationRow { step, metric, value };
     let mut rows = vec![row("loss".into(), loss_sum / num_tokens), row("exact_match".into(), total.correct / total.questions)];
     rows.extend(tallies.into_iter().map(|(group, tally)| row(format!("exact_match/{group}"), tally.correct / tally.questions)));
