@@ -85,7 +85,9 @@ impl<'a> Trainer<'a> {
                 self.save_before_leaving()?;
                 return Ok(Ending::Stopped(reason));
             }
-            self.step()?;
+            if !self.step()? {
+                continue; // asked to stop between micro-batches
+            }
             self.record_codes();
             self.evaluate()?;
             self.sample()?;
@@ -95,7 +97,8 @@ impl<'a> Trainer<'a> {
         Ok(Ending::Finished)
     }
 
-    fn step(&mut self) -> Result<()> {
+    /// Takes a step; false when it was asked to stop before the last micro-batch, so that nothing has moved.
+    fn step(&mut self) -> Result<bool> {
         let start = Instant::now();
         let step = self.progress.step + 1;
         let numbers = StepNumbers {
@@ -104,11 +107,20 @@ impl<'a> Trainer<'a> {
             max_grad_norm: self.experiment.train.max_grad_norm,
         };
         let (objective, decoder) = (&mut self.plan.objective, &self.network.decoder);
-        let losses = (0..self.experiment.train.accumulation_steps).map(|_| objective.next_loss(decoder));
-        let outcome = take_step(&mut self.network.optimizer, losses, numbers)?;
+        let mut is_abandoned = false;
+        let losses = (0..self.experiment.train.accumulation_steps).map(|_| {
+            is_abandoned = self.stop.requested().is_some();
+            if is_abandoned { Err(Error::ours("asked to stop")) } else { objective.next_loss(decoder) }
+        });
+        let outcome = take_step(&mut self.network.optimizer, losses, numbers);
+        if is_abandoned {
+            self.plan.objective.seek(self.progress.data_position);
+            return Ok(false);
+        }
+        let outcome = outcome?;
         self.count(&outcome);
         self.record(numbers, outcome, start.elapsed().as_secs_f64());
-        self.stop_when_lost()
+        self.stop_when_lost().map(|()| true)
     }
 
     fn count(&mut self, outcome: &StepOutcome) {
