@@ -4,6 +4,7 @@ use super::trainer::Trainer;
 use crate::config::{Experiment, TokenIds};
 use crate::libtorch::{TensorFile, load_tensors};
 use crate::run::{Checkpoint, CheckpointLabel, Event, Fingerprints, NewFile};
+use crate::storage::is_out_of_space;
 use crate::tasks::Task;
 use crate::tokenizer::Tokenizer;
 use crate::{Context, Error, Result};
@@ -62,6 +63,10 @@ impl Trainer<'_> {
         if !is_due || step == self.experiment.train.num_steps {
             return Ok(()); // the last state is saved on leaving
         }
+        if self.progress.skipped_in_a_row > 0 {
+            self.retry_save_at = Some(step + 1); // a state that may be lost must not push out one that is known to be good
+            return Ok(());
+        }
         if let Err(error) = self.write_checkpoint() {
             let pause = (self.experiment.checkpoints.every / 10).max(1);
             self.retry_save_at = Some(step + pause);
@@ -82,7 +87,11 @@ impl Trainer<'_> {
         let step = self.progress.step;
         self.write_checkpoint().map_err(|error| {
             let kept = self.saved_step.map_or("no checkpoint was saved before".to_string(), |saved| format!("step {saved} is safe"));
-            error.context(format!("the state after step {step} could not be saved; {kept}")).hint("free disk space and --resume")
+            let hint = match is_out_of_space(&error) {
+                true => "free disk space, then go on from there with --resume",
+                false => "go on from there with --resume",
+            };
+            error.context(format!("the state after step {step} could not be saved; {kept}")).hint(hint)
         })
     }
 
@@ -100,7 +109,8 @@ impl Trainer<'_> {
             fingerprints: self.plan.constants.fingerprints.clone(),
             held_out_loss: self.held_out_loss,
         };
-        self.run.logs.sync()?;
+        self.run.sync()?;
+        self.is_recording = true;
         let outcome = self.run.checkpoints.save(&label, files)?;
         self.retry_save_at = None;
         self.saved_step = Some(self.progress.step);

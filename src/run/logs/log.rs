@@ -8,20 +8,20 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 /// A log that grows by one write call a row. Rows are durable after [`sync`](Self::sync), which every checkpoint does before its commit.
-pub struct Log<R> {
-    file: AppendFile,
+pub struct Log<'fs, R> {
+    file: AppendFile<'fs>,
     row: PhantomData<fn(&R)>,
 }
 
-impl<R: LogRow> Log<R> {
+impl<'fs, R: LogRow> Log<'fs, R> {
     /// Begins the log at `path`, or goes on with all that is whole in it.
-    pub fn open(fs: &dyn FileSystem, path: &Path) -> Result<Self> {
+    pub fn open(fs: &'fs dyn FileSystem, path: &Path) -> Result<Self> {
         Self::open_for_resume(fs, path, u64::MAX)
     }
 
     /// Goes on with the log after `step`: rows beyond it, a torn last line and damaged lines are dropped, before anything is appended.
     /// When more than a torn last line goes, the log as it was stays beside it as `<name>.bak`. Events are never cut.
-    pub fn open_for_resume(fs: &dyn FileSystem, path: &Path, step: u64) -> Result<Self> {
+    pub fn open_for_resume(fs: &'fs dyn FileSystem, path: &Path, step: u64) -> Result<Self> {
         let old = read_if_present(fs, path)?;
         let content = old.as_deref().unwrap_or_default();
         let (kept, cut): (Vec<_>, Vec<_>) = scan::<R>(content).into_iter().partition(|line| stays(line, step));
@@ -36,6 +36,9 @@ impl<R: LogRow> Log<R> {
     }
 
     /// Appends a row in one write call.
+    ///
+    /// # Errors
+    /// A row that the format cannot hold is not taken. One that the disk refuses is kept, and [`sync`](Self::sync) tries again.
     pub fn append(&mut self, row: &R) -> Result<()> {
         self.file.append(&row::encode(row)?)
     }
