@@ -42,7 +42,7 @@ fn flags_and_set_become_the_config_of_the_run() {
 fn what_the_user_got_wrong_ends_with_2_a_hint_and_no_run() {
     let runs = Runs::new();
     let bad: [(&[&str], &[&str]); 9] = [
-        (&["--set", "train.optimiser.beta2=0.9"], &["train.optimiser", "did you mean"]),
+        (&["--set", "train.optimiser.beta2=0.9"], &["train.optimiser", "the nearest key is `train.optimizer`"]),
         (&["--set", "train.num_steps=many"], &["--set train.num_steps=many"]),
         (&["--set", "beta2"], &["expected KEY=VALUE", "hint: "]),
         (&["--num-steps", "0"], &["--num-steps 0", "hint: "]),
