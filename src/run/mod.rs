@@ -9,6 +9,8 @@ mod logs;
 mod manifest;
 mod metrics;
 mod observer;
+#[cfg(test)]
+mod tests;
 
 pub use active::{ActiveRun, unix_time};
 pub use checkpoints::{

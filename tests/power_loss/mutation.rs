@@ -25,11 +25,14 @@ pub enum Mutation {
     WriteInPlace,
 }
 
+/// Files that are yet to be written: where, and what.
+type LateFiles = Arc<Mutex<Vec<(PathBuf, Vec<u8>)>>>;
+
 /// A file system that leaves out what the mutation says, and fails every call once the life is over.
 pub struct Bent {
     inner: InterceptedFileSystem<ForgetfulFileSystem>,
     mutation: Mutation,
-    late_files: Arc<Mutex<Vec<(PathBuf, Vec<u8>)>>>,
+    late_files: LateFiles,
 }
 
 #[derive(Default)]
@@ -111,7 +114,7 @@ fn is_left_out(mutation: Mutation, call: Call<'_>, renamed_to: Option<&str>) -> 
 struct LateFile {
     path: PathBuf,
     content: Vec<u8>,
-    files: Arc<Mutex<Vec<(PathBuf, Vec<u8>)>>>,
+    files: LateFiles,
 }
 
 impl Write for LateFile {

@@ -215,7 +215,10 @@ impl FileSystem for ForgetfulFileSystem {
         }
         match state.find(to) {
             Ok(there) if state.is_in_the_way(there) => Err(ErrorKind::DirectoryNotEmpty.into()),
-            _ => Ok(state.directory(parent)?.change(Change::Rename(from, to_name, node))),
+            _ => {
+                state.directory(parent)?.change(Change::Rename(from, to_name, node));
+                Ok(())
+            }
         }
     }
 
