@@ -18,6 +18,7 @@ pub mod run;
 pub mod schedule;
 pub mod storage;
 pub mod tasks;
+pub mod ternary;
 pub mod tokenizer;
 #[cfg(feature = "torch")]
 pub mod train;

@@ -32,7 +32,7 @@ impl Observer for StopAt {
 /// Trains run `id` in this process, to the end or to `stop_at`.
 fn train(runs: &Runs, id: &str, set: &[&str], is_resumed: bool, stop_at: Option<u64>) -> Ending {
     let _turn = ONE_TRAINER.lock().unwrap_or_else(PoisonError::into_inner);
-    bitnet::libtorch::set_num_threads(1);
+    tch::set_num_threads(1);
     let overrides = Overrides { set: set.iter().map(ToString::to_string).collect(), ..Overrides::default() };
     let launch = match is_resumed {
         true => Launch::resume(&DISK, runs.path(), id, Some(&experiment()), &Overrides::default()),

@@ -19,6 +19,17 @@ unsafe extern "C" {
         weight_decay: f64,
         epsilon: f64,
     ) -> *mut c_char;
+    pub(super) fn bitnet_drop_gradients(parameters: *const *const C_tensor, count: i64) -> *mut c_char;
+    pub(super) fn bitnet_quantize_activations(input: *const C_tensor, to_bfloat16: bool, out: *mut *mut C_tensor) -> *mut c_char;
+    pub(super) fn bitnet_quantize_weights(weight: *const C_tensor, to_bfloat16: bool, out: *mut *mut C_tensor) -> *mut c_char;
+    pub(super) fn bitnet_norm_and_quantize(
+        input: *const C_tensor,
+        weight: *const C_tensor,
+        eps: f64,
+        to_bfloat16: bool,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    pub(super) fn bitnet_squared_relu_gate(gate: *const C_tensor, up: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
     pub(super) fn bitnet_clip_gradients(gradients: *const *const C_tensor, count: i64, max_norm: f64, norm: *mut f64) -> *mut c_char;
 }
 
@@ -31,6 +42,14 @@ pub(super) fn check(message: *mut c_char) -> Result<()> {
     let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
     unsafe { libc::free(message.cast()) };
     Err(Error::ours(text.lines().next().unwrap_or_default()).context("libtorch"))
+}
+
+/// The tensor that a function of `csrc/` made.
+pub(super) fn made(call: impl FnOnce(*mut *mut C_tensor) -> *mut c_char) -> Result<Tensor> {
+    let mut out = std::ptr::null_mut();
+    check(call(&mut out))?;
+    // SAFETY: without a message, `out` is a tensor that was made for us alone.
+    Ok(unsafe { Tensor::from_ptr(out) })
 }
 
 /// The pointers of `tensors`, valid while these live.

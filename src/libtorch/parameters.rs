@@ -1,6 +1,6 @@
 //! Operations over all parameters at once: the fused AdamW step and clipping by the common norm.
 
-use super::foreign::{bitnet_clip_gradients, bitnet_fused_adamw, check, pointers};
+use super::foreign::{bitnet_clip_gradients, bitnet_drop_gradients, bitnet_fused_adamw, check, pointers};
 use crate::Result;
 use tch::Tensor;
 
@@ -51,6 +51,13 @@ pub fn adamw_step(parameters: &[&Tensor], gradients: &[&Tensor], states: &[&Adam
             numbers.epsilon,
         )
     })
+}
+
+/// Forgets the gradients of `parameters`: the next backward pass stores its own instead of adding to them.
+pub fn drop_gradients<'a>(parameters: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
+    let pointers = pointers(parameters);
+    // SAFETY: the list holds that many pointers to tensors that outlive the call.
+    check(unsafe { bitnet_drop_gradients(pointers.as_ptr(), pointers.len() as i64) })
 }
 
 /// Scales `gradients` in place so that their common 2-norm is at most `max_norm`, and returns the norm before.

@@ -1,7 +1,7 @@
 //! A linear layer without bias whose weights and inputs are quantized on each forward pass, beside tch's `nn::linear`.
 
+use super::fast::{norm_and_quantize, quantized_weights};
 use super::norm::RmsNorm;
-use super::quantize::{quantize_activations, quantize_weights};
 use crate::config::{ActivationQuantizer, BitLinearConfig, ModelConfig, NormPlacement, Precision, WeightQuantizer};
 use tch::nn::{Init, Module, Path};
 use tch::{Kind, Tensor};
@@ -72,30 +72,36 @@ impl BitLinear {
         &self.weight
     }
 
-    /// Several layers on one input `[.., in]`. Without norms inside, it is quantized once for all of them.
-    pub fn forward_all<const COUNT: usize>(layers: [&Self; COUNT], input: &Tensor) -> [Tensor; COUNT] {
-        let shared = layers[0].norm.is_none().then(|| layers[0].quantize(input));
+    /// Several layers on one input `[.., in]`, behind the norm outside if there is one. Without norms inside, the input is normed and
+    /// quantized once for all of them.
+    pub fn forward_all<const COUNT: usize>(layers: [&Self; COUNT], norm: Option<&RmsNorm>, input: &Tensor) -> [Tensor; COUNT] {
+        let shared = layers[0].norm.is_none().then(|| layers[0].quantize(norm, input));
         layers.map(|layer| match &shared {
             Some(quantized) => layer.product(quantized),
             None => layer.forward(input),
         })
     }
 
-    fn quantize(&self, input: &Tensor) -> QuantizedInput {
-        QuantizedInput(quantize_activations(input, self.options.quantizers.activations).to_kind(kind(self.options.precision)))
+    /// One layer on its input `[.., in]`, behind the norm outside if there is one.
+    pub fn forward_after(&self, norm: Option<&RmsNorm>, input: &Tensor) -> Tensor {
+        self.product(&self.quantize(self.norm.as_ref().or(norm), input))
+    }
+
+    fn quantize(&self, norm: Option<&RmsNorm>, input: &Tensor) -> QuantizedInput {
+        let (quantizer, precision) = (self.options.quantizers.activations, self.options.precision);
+        QuantizedInput(norm_and_quantize(norm, input, quantizer, kind(precision)))
     }
 
     fn product(&self, input: &QuantizedInput) -> Tensor {
-        let weight = quantize_weights(&self.weight, self.options.quantizers.weights);
-        input.0.linear(&weight.to_kind(kind(self.options.precision)), None::<&Tensor>)
+        let weight = quantized_weights(&self.weight, self.options.quantizers.weights, kind(self.options.precision));
+        input.0.linear(&weight, None::<&Tensor>)
     }
 }
 
 impl Module for BitLinear {
     /// `[.., in]` to `[.., out]` in the type of the products.
     fn forward(&self, input: &Tensor) -> Tensor {
-        let normed = self.norm.as_ref().map(|norm| norm.forward(input));
-        self.product(&self.quantize(normed.as_ref().unwrap_or(input)))
+        self.forward_after(None, input)
     }
 }
 

@@ -7,7 +7,7 @@ use super::feed_forward::FeedForward;
 use super::norm::RmsNorm;
 use crate::config::{ModelConfig, NormPlacement};
 use tch::Tensor;
-use tch::nn::{Module, Path};
+use tch::nn::Path;
 
 /// `x + attention(norm(x))`, then `x + feed_forward(norm(x))`; without the norms where every BitLinear has its own.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ impl Block {
 
     /// The residual stream, float32 `[batch, sequence, hidden]`, to the same.
     pub fn forward(&self, residual: &Tensor, rotary: &RotaryTables) -> Tensor {
-        let residual = residual + self.attention.forward(&normed(&self.input_norm, residual), rotary);
-        let update = self.feed_forward.forward(&normed(&self.post_attention_norm, &residual));
+        let residual = residual + self.attention.forward(self.input_norm.as_ref(), residual, rotary);
+        let update = self.feed_forward.forward(self.post_attention_norm.as_ref(), &residual);
         residual + update
     }
 
@@ -44,8 +44,4 @@ impl Block {
     pub fn projections(&self) -> impl Iterator<Item = (&'static str, &BitLinear)> {
         self.attention.projections().into_iter().chain(self.feed_forward.projections())
     }
-}
-
-fn normed(norm: &Option<RmsNorm>, input: &Tensor) -> Tensor {
-    norm.as_ref().map_or_else(|| input.shallow_clone(), |norm| norm.forward(input))
 }

@@ -1,10 +1,11 @@
 //! The gated feed-forward network: `down(norm(act(gate(x)) · up(x)))`.
 
 use super::bit_linear::{BitLinear, BitLinearOptions};
+use super::fast::squared_relu_gate;
 use super::norm::RmsNorm;
 use crate::config::{Activation, ModelConfig, NormPlacement};
 use tch::Tensor;
-use tch::nn::{Module, Path};
+use tch::nn::Path;
 
 /// gate, up and down as BitLinear, with a sub-norm before down where the config has one.
 #[derive(Debug)]
@@ -30,17 +31,14 @@ impl FeedForward {
         }
     }
 
-    /// `[batch, sequence, hidden]` to the same.
-    pub fn forward(&self, input: &Tensor) -> Tensor {
-        let [gate, up] = BitLinear::forward_all([&self.gate_proj, &self.up_proj], input);
+    /// The residual stream `[batch, sequence, hidden]`, behind `norm`, to an update of it.
+    pub fn forward(&self, norm: Option<&RmsNorm>, residual: &Tensor) -> Tensor {
+        let [gate, up] = BitLinear::forward_all([&self.gate_proj, &self.up_proj], norm, residual);
         let gated = match self.activation {
-            Activation::Relu2 => gate.relu().square() * up,
+            Activation::Relu2 => squared_relu_gate(&gate, &up),
             Activation::Silu => gate.silu() * up,
         };
-        match &self.sub_norm {
-            Some(norm) => self.down_proj.forward(&norm.forward(&gated)),
-            None => self.down_proj.forward(&gated),
-        }
+        self.down_proj.forward_after(self.sub_norm.as_ref(), &gated)
     }
 
     /// The BitLinear layers, with the names they have in a file.

@@ -17,6 +17,18 @@ impl RmsNorm {
     }
 }
 
+impl RmsNorm {
+    /// The scale of each feature, `[size]`.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// What is added to the mean square.
+    pub fn eps(&self) -> f64 {
+        self.eps
+    }
+}
+
 impl Module for RmsNorm {
     /// `[.., size]` of any float type to `[.., size]` in float32.
     fn forward(&self, input: &Tensor) -> Tensor {

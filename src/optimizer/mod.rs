@@ -2,8 +2,7 @@
 //! is libtorch's.
 
 use crate::config::OptimizerConfig;
-use crate::libtorch::{AdamwState, AdamwStep, adamw_step, clip_gradients};
-use crate::model::restore_parameters;
+use crate::libtorch::{AdamwState, AdamwStep, adamw_step, clip_gradients, drop_gradients, restore_parameters};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,11 +69,9 @@ impl Adamw {
         Ok(())
     }
 
-    /// Sets every gradient to zero, keeping its memory.
-    pub fn zero_gradients(&mut self) {
-        for group in &mut self.groups {
-            group.entries.iter_mut().for_each(|entry| entry.parameter.zero_grad());
-        }
+    /// Forgets every gradient, so that the next backward pass stores its own.
+    pub fn drop_gradients(&mut self) -> Result<()> {
+        drop_gradients(self.entries().map(|entry| &entry.parameter))
     }
 
     /// The state as named tensors, which share their memory with it: `<parameter>.exp_avg`, `.exp_avg_sq` and `.step`.

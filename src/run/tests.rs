@@ -73,7 +73,7 @@ fn launch(resumed_from_step: Option<u64>) -> Launch {
 fn the_manifest_keeps_every_launch_and_outlives_a_power_cut() {
     for seed in 0..20 {
         let disk = ForgetfulFileSystem::new();
-        let run = RunDirectory::create(&disk, Path::new("/home/runs"), "mine").unwrap();
+        let run = RunDirectory::create(&disk, Path::new("/disk/runs"), "mine").unwrap();
         let mut manifest = Manifest::new(run.id());
         for resumed_from_step in [None, Some(500)] {
             manifest.launches.push(launch(resumed_from_step));

@@ -7,6 +7,7 @@ use super::stop::StopSignal;
 use super::trainer::{Ending, Trainer};
 use crate::config::{Experiment, Overrides, resolve};
 use crate::libtorch;
+use crate::model::{describe_device, select_device};
 use crate::run::{self, ActiveRun, Checkpoint, CheckpointStore, Event, EventRow, GitState, Latest, Manifest, Observer, RunDirectory};
 use crate::storage::{FileSystem, Lock, remove_tree};
 use crate::{Error, Result};
@@ -33,7 +34,7 @@ impl<'fs> Launch<'fs> {
     pub fn create(fs: &'fs dyn FileSystem, runs_dir: &Path, id: Option<&str>, experiment: &Path, overrides: &Overrides) -> Result<Self> {
         let resolved = resolve(experiment, overrides)?;
         let experiment = resolved.experiment;
-        let device = libtorch::select(experiment.device)?;
+        let device = select_device(experiment.device)?;
         let id = id.map_or_else(|| free_default_id(runs_dir, &experiment), str::to_string);
         let directory = RunDirectory::create(fs, runs_dir, &id)?;
         let begun = directory.lock().and_then(|lock| directory.write_config(fs, &experiment).map(|()| lock));
@@ -53,11 +54,11 @@ impl<'fs> Launch<'fs> {
         let directory = RunDirectory::new(runs_dir.join(id));
         refuse_no_run(&directory)?;
         let lock = directory.lock()?;
-        let saved = resolve(directory.config_path(), &Overrides::default())?.experiment;
+        let saved = directory.read_config()?;
         let resolved = resolve(directory.config_path(), overrides)?;
         experiment.map_or(Ok(()), |experiment| refuse_other_experiment(&saved, experiment, id))?;
         refuse_other_state(&saved, &resolved.experiment)?;
-        let device = libtorch::select(resolved.experiment.device)?;
+        let device = select_device(resolved.experiment.device)?;
         Ok(Self { fs, directory, lock, experiment: resolved.experiment, device, notes: resolved.warnings, saved: Some(saved) })
     }
 
@@ -141,7 +142,7 @@ impl<'fs> Launch<'fs> {
             git: GitState::of(Path::new(".")),
             version: env!("CARGO_PKG_VERSION").into(),
             libtorch_version: libtorch::VERSION.into(),
-            device: libtorch::description(self.device),
+            device: describe_device(self.device),
             seed: self.experiment.seed,
             num_parameters: self.experiment.model.num_parameters() as u64,
             config_hash: constants.fingerprints.config.clone(),

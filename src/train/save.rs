@@ -2,7 +2,7 @@
 
 use super::trainer::Trainer;
 use crate::config::{Experiment, TokenIds};
-use crate::model::{TensorFile, load_tensors};
+use crate::libtorch::{TensorFile, load_tensors};
 use crate::run::{Checkpoint, CheckpointLabel, Event, Fingerprints, NewFile};
 use crate::storage::is_out_of_space;
 use crate::tasks::Task;

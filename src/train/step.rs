@@ -32,7 +32,7 @@ pub fn take_step(
     losses: impl ExactSizeIterator<Item = Result<Tensor>>,
     numbers: StepNumbers,
 ) -> Result<StepOutcome> {
-    optimizer.zero_gradients();
+    optimizer.drop_gradients()?;
     let num_micro_batches = losses.len() as f64;
     let mut loss = 0.0;
     for micro_loss in losses {

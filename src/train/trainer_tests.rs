@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::config::Overrides;
-use crate::model::{Decoder, load_tensors};
+use crate::libtorch::load_tensors;
+use crate::model::Decoder;
 use crate::run::{CheckpointStore, EvaluationRow, RunDirectory, Silent, read_log};
 use crate::storage::DISK;
 use crate::train::Objective;

@@ -17,6 +17,13 @@ char* bitnet_fused_adamw(at::Tensor* const* parameters, at::Tensor* const* gradi
   });
 }
 
+// Forgets the gradients: the next backward pass stores its own instead of adding to them.
+char* bitnet_drop_gradients(at::Tensor* const* parameters, int64_t count) {
+  return guarded([&] {
+    for (int64_t index = 0; index < count; ++index) parameters[index]->mutable_grad().reset();
+  });
+}
+
 // Scales `gradients` in place so that their common 2-norm is at most `max_norm`; writes the norm before. A norm that is not finite
 // leaves them untouched.
 char* bitnet_clip_gradients(at::Tensor* const* gradients, int64_t count, double max_norm, double* norm) {

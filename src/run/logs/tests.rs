@@ -81,7 +81,8 @@ fn numbers_that_are_not_finite_survive_csv_and_are_refused_as_an_events_time() {
 
 #[test]
 fn a_line_break_in_a_csv_field_is_refused() {
-    let mut log = Log::open(&ForgetfulFileSystem::new(), Path::new(PATH)).unwrap();
+    let disk = ForgetfulFileSystem::new();
+    let mut log = Log::open(&disk, Path::new(PATH)).unwrap();
     assert!(log.append(&EvaluationRow { metric: "a\nb".into(), ..evaluation(1, 0.0) }).is_err());
 }
 

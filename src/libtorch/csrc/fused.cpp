@@ -1,0 +1,213 @@
+// Differentiable operations that need one pass over memory where tensor operations need many. On the CPU only.
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "boundary.h"
+#include "kernels.h"
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+namespace {
+
+constexpr float kSmallestScale = 1e-5f;
+// Sums over rows are added in so many parts, whatever the number of threads, so that they are the same for each.
+constexpr int64_t kParts = 16;
+
+uint16_t* bits(const at::Tensor& tensor) { return static_cast<uint16_t*>(tensor.data_ptr()); }
+
+template <typename Body>
+void for_each_row(int64_t num_rows, int64_t size, Body body) {
+  at::parallel_for(0, num_rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(size, 1)), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) body(row);
+  });
+}
+
+// Calls `body` with the start and the length of spans that cover `tensor`.
+template <typename Body>
+void for_each_span(const at::Tensor& tensor, Body body) {
+  at::parallel_for(0, tensor.numel(), 32768, [&](int64_t begin, int64_t end) { body(begin, end - begin); });
+}
+
+// Row `row` of a contiguous matrix as float32; `buffer` holds it where it has to be converted.
+const float* as_float(const at::Tensor& matrix, int64_t row, int64_t size, std::vector<float>& buffer) {
+  if (matrix.scalar_type() == at::kFloat) return matrix.const_data_ptr<float>() + row * size;
+  buffer.resize(size);
+  rows::widen(bits(matrix) + row * size, buffer.data(), size);
+  return buffer.data();
+}
+
+void store_int8(const float* row, const at::Tensor& out, int64_t index, int64_t size) {
+  float largest = rows::largest_magnitude(row, size);
+  float scale = 127.f / (largest < kSmallestScale ? kSmallestScale : largest);
+  if (out.scalar_type() == at::kFloat) {
+    rows::int8_values(row, scale, out.data_ptr<float>() + index * size, size);
+  } else {
+    rows::int8_values(row, scale, bits(out) + index * size, size);
+  }
+}
+
+at::Tensor readable(const at::Tensor& tensor) {
+  auto kind = tensor.scalar_type();
+  return (kind == at::kFloat || kind == at::kBFloat16 ? tensor : tensor.to(at::kFloat)).contiguous();
+}
+
+at::ScalarType scalar_type(bool is_bfloat16) { return is_bfloat16 ? at::kBFloat16 : at::kFloat; }
+
+struct QuantizeActivations : Function<QuantizeActivations> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& input, bool to_bfloat16) {
+    auto source = readable(input);
+    auto out = at::empty(source.sizes(), source.options().dtype(scalar_type(to_bfloat16)));
+    int64_t size = source.size(-1);
+    for_each_row(source.numel() / size, size, [&](int64_t row) {
+      thread_local std::vector<float> buffer;
+      store_int8(as_float(source, row, size, buffer), out, row, size);
+    });
+    context->saved_data["type"] = static_cast<int64_t>(input.scalar_type());
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    auto type = static_cast<at::ScalarType>(context->saved_data["type"].toInt());
+    return {gradients[0].to(type), Variable()};
+  }
+};
+
+struct QuantizeWeights : Function<QuantizeWeights> {
+  static at::Tensor forward(AutogradContext*, const at::Tensor& weight, bool to_bfloat16) {
+    auto source = weight.contiguous();
+    auto out = at::empty(source.sizes(), source.options().dtype(scalar_type(to_bfloat16)));
+    const float* values = source.const_data_ptr<float>();
+    int64_t count = source.numel(), part = (count + kParts - 1) / kParts;
+    double sums[kParts] = {};
+    auto length = [&](int64_t index) { return std::max<int64_t>(0, std::min(part, count - index * part)); };
+    at::parallel_for(0, kParts, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t index = begin; index < end; ++index) sums[index] = rows::sum_of_magnitudes(values + index * part, length(index));
+    });
+    double sum = 0;
+    for (double one : sums) sum += one;
+    float mean = static_cast<float>(sum / count);
+    float scale = mean < kSmallestScale ? kSmallestScale : mean;
+    at::parallel_for(0, kParts, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t index = begin; index < end; ++index) {
+        if (to_bfloat16) {
+          rows::ternary_values(values + index * part, scale, bits(out) + index * part, length(index));
+        } else {
+          rows::ternary_values(values + index * part, scale, out.data_ptr<float>() + index * part, length(index));
+        }
+      }
+    });
+    return out;
+  }
+
+  static variable_list backward(AutogradContext*, variable_list gradients) { return {gradients[0].to(at::kFloat), Variable()}; }
+};
+
+// Gradient of y = x / sqrt(mean(x^2) + eps) * weight.
+std::pair<at::Tensor, at::Tensor> norm_gradients(const at::Tensor& gradient, const at::Tensor& input, const at::Tensor& weight,
+                                                 const at::Tensor& inverses) {
+  int64_t size = input.size(-1), num_rows = input.numel() / size, part = (num_rows + kParts - 1) / kParts;
+  auto input_gradient = at::empty(input.sizes(), input.options().dtype(at::kFloat));
+  auto parts = at::zeros({kParts, size}, weight.options());
+  const float* scale = weight.const_data_ptr<float>();
+  at::parallel_for(0, kParts, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> row_buffer, gradient_buffer;
+    for (int64_t index = begin; index < end; ++index) {
+      for (int64_t row = index * part; row < std::min(num_rows, (index + 1) * part); ++row) {
+        const float* x = as_float(input, row, size, row_buffer);
+        const float* g = as_float(gradient, row, size, gradient_buffer);
+        float inverse = inverses.const_data_ptr<float>()[row];
+        float slope = inverse * inverse * inverse * rows::weighted_dot(g, scale, x, size) / size;
+        rows::norm_gradient(g, scale, x, inverse, slope, input_gradient.data_ptr<float>() + row * size,
+                            parts.data_ptr<float>() + index * size, size);
+      }
+    }
+  });
+  return {input_gradient.to(input.scalar_type()), parts.sum(0)};
+}
+
+struct NormAndQuantize : Function<NormAndQuantize> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight, double eps, bool to_bfloat16) {
+    auto source = readable(input);
+    int64_t size = source.size(-1), num_rows = source.numel() / size;
+    auto out = at::empty(source.sizes(), source.options().dtype(scalar_type(to_bfloat16)));
+    auto inverses = at::empty({num_rows}, weight.options());
+    const float* scale = weight.const_data_ptr<float>();
+    for_each_row(num_rows, size, [&](int64_t row) {
+      thread_local std::vector<float> buffer, normed;
+      normed.resize(size);
+      const float* values = as_float(source, row, size, buffer);
+      float inverse = 1.f / std::sqrt(rows::sum_of_squares(values, size) / size + static_cast<float>(eps));
+      inverses.data_ptr<float>()[row] = inverse;
+      rows::normalize(values, scale, inverse, normed.data(), size);
+      store_int8(normed.data(), out, row, size);
+    });
+    context->save_for_backward({source, weight, inverses});
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    auto saved = context->get_saved_variables();
+    auto [input, weight] = norm_gradients(readable(gradients[0]), saved[0], saved[1], saved[2]);
+    return {input, weight, Variable(), Variable()};
+  }
+};
+
+struct SquaredReluGate : Function<SquaredReluGate> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& gate, const at::Tensor& up) {
+    auto g = readable(gate), u = readable(up);
+    auto out = at::empty_like(g);
+    for_each_span(g, [&](int64_t start, int64_t count) {
+      if (g.scalar_type() == at::kFloat) {
+        rows::squared_relu_gate(g.const_data_ptr<float>() + start, u.const_data_ptr<float>() + start, out.data_ptr<float>() + start, count);
+      } else {
+        rows::squared_relu_gate(bits(g) + start, bits(u) + start, bits(out) + start, count);
+      }
+    });
+    context->save_for_backward({g, u});
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    auto saved = context->get_saved_variables();
+    auto g = saved[0], u = saved[1], arriving = gradients[0].to(g.scalar_type()).contiguous();
+    auto gate = at::empty_like(g), up = at::empty_like(u);
+    for_each_span(g, [&](int64_t start, int64_t count) {
+      if (g.scalar_type() == at::kFloat) {
+        rows::squared_relu_gate_gradient(arriving.const_data_ptr<float>() + start, g.const_data_ptr<float>() + start,
+                                         u.const_data_ptr<float>() + start, gate.data_ptr<float>() + start, up.data_ptr<float>() + start, count);
+      } else {
+        rows::squared_relu_gate_gradient(bits(arriving) + start, bits(g) + start, bits(u) + start, bits(gate) + start, bits(up) + start, count);
+      }
+    });
+    return {gate, up};
+  }
+};
+
+}  // namespace
+
+extern "C" {
+
+// clamp(round(x * s), -128, 127) / s with s = 127 / max(max|x|, 1e-5) for each row of the last axis; the gradient passes straight.
+char* bitnet_quantize_activations(const at::Tensor* input, bool to_bfloat16, at::Tensor** out) {
+  return guarded([&] { *out = new at::Tensor(QuantizeActivations::apply(*input, to_bfloat16)); });
+}
+
+// clamp(round(W / s), -1, 1) * s with s = max(mean|W|, 1e-5); the gradient passes straight.
+char* bitnet_quantize_weights(const at::Tensor* weight, bool to_bfloat16, at::Tensor** out) {
+  return guarded([&] { *out = new at::Tensor(QuantizeWeights::apply(*weight, to_bfloat16)); });
+}
+
+// RMS norm over the last axis, then bitnet_quantize_activations.
+char* bitnet_norm_and_quantize(const at::Tensor* input, const at::Tensor* weight, double eps, bool to_bfloat16, at::Tensor** out) {
+  return guarded([&] { *out = new at::Tensor(NormAndQuantize::apply(*input, *weight, eps, to_bfloat16)); });
+}
+
+// relu(gate)^2 * up
+char* bitnet_squared_relu_gate(const at::Tensor* gate, const at::Tensor* up, at::Tensor** out) {
+  return guarded([&] { *out = new at::Tensor(SquaredReluGate::apply(*gate, *up)); });
+}
+
+}  // extern "C"

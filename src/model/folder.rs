@@ -1,0 +1,71 @@
+//! A model folder in Hugging Face's layout, loaded for use: config.json, model.safetensors, tokenizer.json, generation_config.json.
+
+use super::Decoder;
+use crate::config::{ModelConfig, Precision};
+use crate::libtorch::{load_tensors, restore_parameters};
+use crate::tokenizer::Tokenizer;
+use crate::{Context, Error, Result};
+use serde::Deserialize;
+use std::fs;
+use std::path::Path;
+use tch::Device;
+use tch::nn::VarStore;
+
+/// A model that can be asked.
+pub struct LoadedModel {
+    /// Its shape.
+    pub config: ModelConfig,
+    /// Its weights at work.
+    pub decoder: Decoder,
+    /// Text to ids and back.
+    pub tokenizer: Tokenizer,
+    /// Tokens that end a text.
+    pub endings: Vec<u32>,
+}
+
+/// The part of generation_config.json that is used here.
+#[derive(Deserialize)]
+struct GenerationConfig {
+    eos_token_id: Ids,
+}
+
+/// One id or several, as transformers writes it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ids {
+    One(u32),
+    Several(Vec<u32>),
+}
+
+impl LoadedModel {
+    /// Loads the folder `dir` with latent weights onto `device`.
+    ///
+    /// # Errors
+    /// A file is missing or does not fit the others.
+    pub fn load(dir: &Path, device: Device, precision: Precision) -> Result<Self> {
+        let config_path = dir.join("config.json");
+        let config = ModelConfig::from_hugging_face(&read(&config_path)?, &config_path.display().to_string())?;
+        if config.packed.is_some() {
+            let message = format!("{}: packed weights cannot be used here", config_path.display());
+            return Err(Error::input(message).hint("use a checkpoint with latent weights"));
+        }
+        let store = VarStore::new(device);
+        let decoder = Decoder::new(&store.root(), &config.model, precision);
+        let weights = dir.join("model.safetensors");
+        restore_parameters(&store.variables().into_iter().collect(), &load_tensors(&weights)?, &weights)?;
+        let tokenizer_path = dir.join("tokenizer.json");
+        let tokenizer = Tokenizer::from_json(&read(&tokenizer_path)?).context(|| tokenizer_path.display().to_string())?;
+        let generation_path = dir.join("generation_config.json");
+        let generation: GenerationConfig = serde_json::from_str(&read(&generation_path)?)
+            .map_err(|error| Error::input(format!("{}: {error}", generation_path.display())))?;
+        let endings = match generation.eos_token_id {
+            Ids::One(id) => vec![id],
+            Ids::Several(ids) => ids,
+        };
+        Ok(Self { config: config.model, decoder, tokenizer, endings })
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).context(|| format!("reading {}", path.display())).map_err(Error::blame_input)
+}
