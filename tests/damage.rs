@@ -106,7 +106,7 @@ type Outcome = (Result<Ending, Error>, Vec<String>);
 /// Trains the run `disturbed` on a disk that `refuses` some calls, given the number of steps taken; and `undisturbed` on one that does not.
 fn train_on(runs: &Runs, refuses: impl Fn(u64, Call<'_>) -> Answer + Send + Sync + 'static) -> Outcome {
     let _turn = ONE_TRAINER.lock().unwrap_or_else(PoisonError::into_inner);
-    bitnet::libtorch::set_num_threads(1);
+    tch::set_num_threads(1);
     train(runs, "undisturbed", |_, _| Answer::Pass).0.unwrap();
     train(runs, "disturbed", refuses)
 }
