@@ -240,3 +240,7 @@ impl<'a> Trainer<'a> {
         self.observer.noted(message);
     }
 }
+
+#[cfg(test)]
+#[path = "trainer_tests.rs"]
+mod tests;
