@@ -18,9 +18,9 @@ Examples:
   check-status latest --watch       the run launched last, redrawn every 10 s; q or Ctrl-C leaves
   check-status mine --json          the same for programs; what is unknown or not finite is null
 
-A run is starting, running, stalled (its process lives, but no step came for 60 s or 20 mean steps, whichever is longer),
-finished, stopped (on request, saved) or failed (ended by an error, or killed).
-The exit status is about the question, not the run: 0 also for a failed run, 2 for an id that does not exist.";
+A run is starting, running, stalled (alive, but without a step for 60 s and for 20 mean steps),
+finished, stopped (on request, and saved) or failed (ended by an error, or killed).
+The exit status is that of the question: 0 also for a failed run, 2 for one that is not there.";
 
 /// Shows where a run stands: state, loss and its trend, speed, last evaluation, samples, checkpoint
 #[derive(Debug, Parser)]

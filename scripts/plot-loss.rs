@@ -17,10 +17,10 @@ const EXAMPLES: &str = "\
 Examples:
   plot-loss                                      the run launched last, into its plots/loss.png
   plot-loss mine -o loss.svg                     the run mine, as SVG
-  plot-loss mine other --smooth 0.98 --log       two runs in one picture, beside the first one's plots
+  plot-loss mine other --smooth 0.98 --log       two runs in one picture
   plot-loss mine --terminal                      drawn in characters
 
-The path of the picture is printed on stdout. A run may still be writing: what is there so far is drawn.";
+The path of the picture is printed on stdout. Of a run that is still writing, what is there is drawn.";
 
 /// Lines of the chart in the terminal.
 const TERMINAL_HEIGHT: usize = 20;

@@ -5,7 +5,7 @@ use super::units::{count, duration, number, share};
 use crate::run::{CodesSummary, EvaluationSummary, SampleRow, State, Status};
 
 const LABEL_WIDTH: usize = 15;
-const BAR_WIDTH: usize = 40;
+const BAR_WIDTH: usize = 24;
 const UNKNOWN: &str = "-";
 
 /// The page of one run, in lines of at most `width` characters.
@@ -90,16 +90,13 @@ impl Page {
         if let Some(reason) = &status.reason {
             self.field("why", &printable(reason));
         }
-        let steps = match status.num_steps {
-            Some(num_steps) => format!("{} of {}", count(status.step), count(num_steps)),
-            None => count(status.step),
-        };
-        if let Some(percent) = status.percent {
-            let width = BAR_WIDTH.min(self.width.saturating_sub(LABEL_WIDTH + 10));
-            let filled = ((percent / 100.0 * width as f64) as usize).min(width);
-            self.field("progress", &format!("[{}{}] {percent:.1} %", "#".repeat(filled), ".".repeat(width - filled)));
+        let mut progress = format!("step {}", count(status.step));
+        if let (Some(num_steps), Some(percent)) = (status.num_steps, status.percent) {
+            let filled = ((percent / 100.0 * BAR_WIDTH as f64) as usize).min(BAR_WIDTH);
+            let bar = format!("[{}{}]", "#".repeat(filled), ".".repeat(BAR_WIDTH - filled));
+            progress = format!("{bar} {percent:.1} %, {progress} of {}", count(num_steps));
         }
-        self.field("step", &steps);
+        self.field("progress", &progress);
         self.field("tokens", &count(status.tokens));
     }
 
@@ -198,3 +195,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     }
     lines.iter().map(|line| shortened(line, width)).collect()
 }
+
+#[cfg(test)]
+#[path = "status_view_tests.rs"]
+mod tests;

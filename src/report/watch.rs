@@ -88,12 +88,13 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Draws over what is there, without clearing first, so that nothing flickers. The last line says how to leave.
+    /// Draws line over line, as one update, so that nothing flickers. The last line says how to leave.
     fn show(&mut self, text: &str, interval: Duration) -> Result<()> {
         let rows = terminal::size().map_or(24, |(_, rows)| usize::from(rows));
         queue!(self.out, terminal::BeginSynchronizedUpdate, cursor::MoveTo(0, 0))?;
         for line in text.lines().take(rows.saturating_sub(1)) {
-            queue!(self.out, style::Print(line), terminal::Clear(terminal::ClearType::UntilNewLine), cursor::MoveToNextLine(1))?;
+            // Cleared first: behind a line as wide as the screen there is nothing to clear but its last character.
+            queue!(self.out, terminal::Clear(terminal::ClearType::CurrentLine), style::Print(line), cursor::MoveToNextLine(1))?;
         }
         queue!(self.out, terminal::Clear(terminal::ClearType::FromCursorDown))?;
         let last_row = u16::try_from(rows.saturating_sub(1)).unwrap_or(u16::MAX);

@@ -105,3 +105,7 @@ fn enumerate(ids: &[String]) -> String {
         rest => format!("{named} and {rest} more"),
     }
 }
+
+#[cfg(test)]
+#[path = "find_tests.rs"]
+mod tests;

@@ -23,3 +23,6 @@ pub struct PlotOptions {
     /// Whether the loss axis is logarithmic.
     pub is_log: bool,
 }
+
+#[cfg(test)]
+mod plot_tests;

@@ -244,3 +244,6 @@ fn last_checkpoint(fs: &dyn FileSystem, run: &RunDirectory, now: f64) -> Result<
     let name = RunDirectory::new(&path).id();
     Ok(Some(CheckpointSummary { name, step, age_seconds: modified(&path.join("COMPLETE")).map(|time| now - time) }))
 }
+
+#[cfg(test)]
+mod status_tests;

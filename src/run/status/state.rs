@@ -55,26 +55,17 @@ pub(super) struct Signs<'a> {
 impl Signs<'_> {
     /// The state, and why it is that.
     pub(super) fn state(&self) -> (State, Option<String>) {
-        match (self.end(), self.is_locked) {
-            (Some((event, time)), true) if self.now - time > GRACE_SECONDS => self.alive(Some(event)),
-            (Some((event, _)), _) => ended(event),
-            (None, true) => self.alive(None),
+        let end = self.events.last().and_then(|row| Some((ending(&row.event)?, row.unix_time)));
+        match (end, self.is_locked) {
+            (Some((_, time)), true) if self.now - time > GRACE_SECONDS => (State::Starting, None), // it has only just begun again
+            (Some((end, _)), _) => end,
+            (None, true) => self.alive(),
             (None, false) => self.dead(),
         }
     }
 
-    /// The last event, if it is an end, and its time.
-    fn end(&self) -> Option<(&Event, f64)> {
-        let last = self.events.last()?;
-        let is_end = matches!(last.event, Event::Finished | Event::Stopped { .. } | Event::Failed { .. });
-        is_end.then_some((&last.event, last.unix_time))
-    }
-
-    /// A process holds the lock. With an `end` on record it has only just begun again.
-    fn alive(&self, end: Option<&Event>) -> (State, Option<String>) {
-        if end.is_some() {
-            return (State::Starting, None);
-        }
+    /// A process holds the lock, and it has not said that it ended.
+    fn alive(&self) -> (State, Option<String>) {
         let started = self.events.iter().rev().find(|row| matches!(row.event, Event::Started { .. })).map(|row| row.unix_time);
         let last_row = self.rows.last().map(|row| row.unix_time).filter(|time| started.is_none_or(|started| *time >= started));
         let last_sign = last_row.or(started).or(self.directory_changed).unwrap_or(self.now);
@@ -98,11 +89,12 @@ impl Signs<'_> {
     }
 }
 
-fn ended(event: &Event) -> (State, Option<String>) {
+/// What an event says about the end, if it is one.
+fn ending(event: &Event) -> Option<(State, Option<String>)> {
     match event {
-        Event::Finished => (State::Finished, None),
-        Event::Stopped { reason } => (State::Stopped, Some(reason.clone())),
-        Event::Failed { reason } => (State::Failed, Some(reason.clone())),
-        Event::Started { .. } | Event::Saved { .. } | Event::SaveFailed { .. } => (State::Running, None),
+        Event::Finished => Some((State::Finished, None)),
+        Event::Stopped { reason } => Some((State::Stopped, Some(reason.clone()))),
+        Event::Failed { reason } => Some((State::Failed, Some(reason.clone()))),
+        Event::Started { .. } | Event::Saved { .. } | Event::SaveFailed { .. } => None,
     }
 }
