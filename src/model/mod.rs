@@ -16,7 +16,7 @@ mod weights;
 
 pub use bit_linear::{BitLinear, BitLinearOptions};
 pub use decoder::Decoder;
-pub use folder::LoadedModel;
+pub use folder::{LoadedModel, load_decoder};
 pub use generation::{Sampler, SamplingOptions, generate};
 pub use norm::RmsNorm;
 pub use quantize::{quantize_activations, quantize_weights, weight_codes};
