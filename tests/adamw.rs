@@ -79,7 +79,8 @@ fn a_state_that_was_saved_and_restored_takes_the_same_next_steps() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("optimizer.safetensors");
     TensorFile::new(optimizer.state()).unwrap().write_to(&mut std::fs::File::create(&path).unwrap()).unwrap();
-    let copies: Parameters = parameters.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy().set_requires_grad(true))).collect();
+    let copies: Parameters =
+        parameters.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy().set_requires_grad(true))).collect();
     let mut restored = Adamw::new(&copies, &config());
     restored.restore(&load_tensors(&path).unwrap(), &path).unwrap();
     for number in 4..=5 {
@@ -132,7 +133,8 @@ fn norms_and_embeddings_decay_only_where_the_config_says_so() {
 #[test]
 fn clipping_scales_all_gradients_by_their_common_norm() {
     // 3, 4 and 12: the norm is 13.
-    let parameters = parameters(&[("a", Tensor::zeros([2], (Kind::Float, Device::Cpu))), ("b", Tensor::zeros([1], (Kind::Float, Device::Cpu)))]);
+    let parameters =
+        parameters(&[("a", Tensor::zeros([2], (Kind::Float, Device::Cpu))), ("b", Tensor::zeros([1], (Kind::Float, Device::Cpu)))]);
     let optimizer = Adamw::new(&parameters, &config());
     set_gradient(&parameters["a"], &Tensor::from_slice(&[3f32, 4.0]));
     set_gradient(&parameters["b"], &Tensor::from_slice(&[-12f32]));
@@ -179,8 +181,7 @@ fn micro_batches_give_the_step_of_their_mean() {
     let start = || parameters(&[("a", Tensor::from_slice(&[1f32, -2.0]))]);
     let loss = |parameters: &Parameters, factor: f64| Ok((&parameters["a"] * factor).square().sum(Kind::Float));
     let (split, whole) = (start(), start());
-    let outcome =
-        take_step(&mut Adamw::new(&split, &config()), [loss(&split, 1.0), loss(&split, 3.0)].into_iter(), numbers).unwrap();
+    let outcome = take_step(&mut Adamw::new(&split, &config()), [loss(&split, 1.0), loss(&split, 3.0)].into_iter(), numbers).unwrap();
     let mean = [Ok((loss(&whole, 1.0).unwrap() + loss(&whole, 3.0).unwrap()) / 2.0)];
     let expected = take_step(&mut Adamw::new(&whole, &config()), mean.into_iter(), numbers).unwrap();
     assert_eq!((outcome.loss, outcome.was_applied), (expected.loss, true));
@@ -189,7 +190,10 @@ fn micro_batches_give_the_step_of_their_mean() {
 
 #[test]
 fn a_parameter_that_is_no_part_of_the_loss_is_an_error_that_names_it() {
-    let parameters = parameters(&[("used", Tensor::ones([2], (Kind::Float, Device::Cpu))), ("forgotten", Tensor::ones([2], (Kind::Float, Device::Cpu)))]);
+    let parameters = parameters(&[
+        ("used", Tensor::ones([2], (Kind::Float, Device::Cpu))),
+        ("forgotten", Tensor::ones([2], (Kind::Float, Device::Cpu))),
+    ]);
     let mut optimizer = Adamw::new(&parameters, &config());
     set_gradient(&parameters["used"], &no_grad(|| parameters["used"].ones_like()));
     let message = optimizer.step(0.1, 0.0).unwrap_err().to_string();

@@ -130,7 +130,13 @@ fn the_configs_parameter_count_is_that_of_the_tensors() {
         assert_eq!(config.num_parameters(), found, "{variant}");
     });
     let experiment = arithmetic(&[]);
-    let found: usize = Network::new(&experiment, Device::Cpu).optimizer.state().iter().filter(|(name, _)| name.ends_with(".exp_avg")).map(|(_, tensor)| tensor.numel()).sum();
+    let found: usize = Network::new(&experiment, Device::Cpu)
+        .optimizer
+        .state()
+        .iter()
+        .filter(|(name, _)| name.ends_with(".exp_avg"))
+        .map(|(_, tensor)| tensor.numel())
+        .sum();
     assert_eq!(experiment.model.num_parameters(), found);
 }
 
@@ -151,7 +157,13 @@ fn first_loss(experiment: &Experiment) -> (Network, Tensor) {
 
 #[test]
 fn the_first_loss_of_an_untrained_model_is_that_of_guessing() {
-    for set in [&["seed=1"][..], &["seed=2"], &["precision=float32"], &["model.tie_word_embeddings=false"], &["model.bit_linear.norm=inside", "model.sub_norms=false"]] {
+    for set in [
+        &["seed=1"][..],
+        &["seed=2"],
+        &["precision=float32"],
+        &["model.tie_word_embeddings=false"],
+        &["model.bit_linear.norm=inside", "model.sub_norms=false"],
+    ] {
         let (_, loss) = first_loss(&arithmetic(set));
         let (loss, guess) = (loss.double_value(&[]), 32f64.ln());
         assert!((loss - guess).abs() < 0.05 * guess, "{set:?}: {loss}, not about {guess}");

@@ -198,7 +198,9 @@ fn the_number_of_threads_changes_no_bit() {
 #[test]
 fn nan_and_infinity_never_become_numbers() {
     for (bad, size) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].into_iter().flat_map(|bad| SIZES.map(|size| (bad, size))) {
-        for (place, kind, out) in [0, size / 2, size - 1].into_iter().flat_map(|p| KINDS.into_iter().flat_map(move |k| KINDS.map(|o| (p, k, o)))) {
+        for (place, kind, out) in
+            [0, size / 2, size - 1].into_iter().flat_map(|p| KINDS.into_iter().flat_map(move |k| KINDS.map(|o| (p, k, o))))
+        {
             let input = Tensor::ones([2, size], CPU);
             let _ = input.get(1).get(place).fill_(f64::from(bad));
             let ones = Tensor::ones([size], CPU);
@@ -218,10 +220,14 @@ fn a_gate_passes_nan_on() {
     for kind in KINDS {
         let (nan, one) = (Tensor::full([40], f64::NAN, (kind, Device::Cpu)), Tensor::ones([40], (kind, Device::Cpu)));
         for (gate, up) in [(&nan, &one), (&one, &nan)] {
-            assert!(floats(&fused::squared_relu_gate(gate, up).unwrap()).iter().all(|value| value.is_nan()), "{kind:?}");
+            let output = floats(&fused::squared_relu_gate(gate, up).unwrap());
+            assert!(output.iter().all(|value| value.is_nan()), "{kind:?}: {output:?}");
         }
-        let (_, gradients) = run(&[&nan, &one], &Tensor::ones([40], CPU), |leaves| fused::squared_relu_gate(&leaves[0], &leaves[1]).unwrap());
-        assert!(gradients.iter().all(|gradient| floats(gradient).iter().all(|value| value.is_nan())), "{kind:?}");
+        let (_, gradients) =
+            run(&[&nan, &one], &Tensor::ones([40], CPU), |leaves| fused::squared_relu_gate(&leaves[0], &leaves[1]).unwrap());
+        for (name, gradient) in ["gate", "up"].iter().zip(gradients) {
+            assert!(floats(&gradient).iter().all(|value| value.is_nan()), "{kind:?} {name}: {:?}", floats(&gradient));
+        }
     }
 }
 
@@ -229,7 +235,13 @@ fn a_gate_passes_nan_on() {
 fn shapes_and_types_that_do_not_fit_are_errors_and_read_no_foreign_memory() {
     let ones = |shape: &[i64], kind| Tensor::ones(shape, (kind, Device::Cpu));
     let rows = ones(&[2, 8], Kind::Float);
-    for weight in [ones(&[7], Kind::Float), ones(&[9], Kind::Float), ones(&[1, 8], Kind::Float), ones(&[8], Kind::BFloat16), ones(&[16], Kind::Float).slice(0, 0, 16, 2)] {
+    for weight in [
+        ones(&[7], Kind::Float),
+        ones(&[9], Kind::Float),
+        ones(&[1, 8], Kind::Float),
+        ones(&[8], Kind::BFloat16),
+        ones(&[16], Kind::Float).slice(0, 0, 16, 2),
+    ] {
         assert!(fused::norm_and_quantize(&rows, &weight, 1e-5, Kind::Float).is_err(), "{weight:?}");
     }
     for up in [ones(&[8], Kind::Float), ones(&[2, 7], Kind::Float), ones(&[2, 8], Kind::BFloat16)] {

@@ -18,11 +18,17 @@ use tch::{Device, Tensor};
 const NUM_STEPS: u64 = 20;
 const GOLDEN: &str = "tests/golden/arithmetic_losses.csv";
 
-fn experiment() -> Experiment {
+/// The columns of the golden file after `step`: the experiment as it is, and its twin without quantizers.
+const TERNARY: &str = "ternary";
+const FULL_PRECISION: &str = "full_precision";
+
+fn experiment(column: &str) -> Experiment {
+    let twin = ["model.bit_linear.weights=none", "model.bit_linear.activations=none"];
     let overrides = Overrides {
         batch_size: Some(16),
         precision: Some(Precision::Float32),
         device: Some(DeviceChoice::Cpu),
+        set: if column == FULL_PRECISION { twin.map(str::to_string).to_vec() } else { Vec::new() },
         ..Default::default()
     };
     load("experiments/arithmetic", &overrides).unwrap()
@@ -54,20 +60,33 @@ fn losses(experiment: &Experiment) -> Vec<f64> {
     (1..=NUM_STEPS).map(step).collect()
 }
 
-#[test]
-fn the_first_twenty_losses_are_those_of_pytorch() {
+/// Fails where a loss is further from the recorded one of its step, from 1, than `limit` of the step allows.
+fn compare(column: &str, limit: impl Fn(usize) -> f64) {
     let golden = fs::read_to_string(GOLDEN).unwrap();
-    let golden: Vec<f64> = golden.lines().skip(1).map(|line| line.split_once(',').unwrap().1.parse().unwrap()).collect();
+    let place = golden.lines().next().unwrap().split(',').position(|name| name == column).unwrap();
+    let golden: Vec<f64> = golden.lines().skip(1).map(|line| line.split(',').nth(place).unwrap().parse().unwrap()).collect();
     assert_eq!(golden.len() as u64, NUM_STEPS);
-    for (index, (found, expected)) in losses(&experiment()).into_iter().zip(golden).enumerate() {
-        let distance = (found / expected - 1.0).abs();
-        assert!(distance < 1e-3, "step {}: loss {found}, recorded {expected}, {distance:.1e} away", index + 1);
+    for (index, (found, expected)) in losses(&experiment(column)).into_iter().zip(golden).enumerate() {
+        let (step, distance) = (index + 1, (found / expected - 1.0).abs());
+        assert!(distance < limit(step), "{column}, step {step}: loss {found}, recorded {expected}, {distance:.1e} away");
     }
 }
 
 #[test]
+fn the_first_twenty_losses_without_quantizers_are_those_of_pytorch() {
+    compare(FULL_PRECISION, |_| 1e-3);
+}
+
+/// Rounding to codes is not continuous: in PyTorch alone, weights that differ by 1e-7 of themselves, or float64 for float32, move these
+/// losses by up to 2.5e-3 in the first ten steps and 3e-2 in twenty.
+#[test]
+fn the_first_twenty_ternary_losses_are_those_of_pytorch_as_far_as_rounding_leaves_them() {
+    compare(TERNARY, |step| if step <= 10 { 5e-3 } else { 8e-2 });
+}
+
+#[test]
 fn twice_the_same_run_gives_the_same_losses_bit_for_bit() {
-    let experiment = experiment();
+    let experiment = experiment(TERNARY);
     assert_eq!(losses(&experiment), losses(&experiment));
 }
 
@@ -75,14 +94,19 @@ fn twice_the_same_run_gives_the_same_losses_bit_for_bit() {
 #[test]
 fn the_start_of_the_golden_run_can_be_dumped() {
     let Some(dir) = std::env::var_os("BITNET_GOLDEN_DUMP") else { return };
-    let (dir, experiment) = (Path::new(&dir), experiment());
+    for column in [TERNARY, FULL_PRECISION] {
+        dump(&Path::new(&dir).join(column), &experiment(column));
+    }
+}
+
+fn dump(dir: &Path, experiment: &Experiment) {
     fs::create_dir_all(dir).unwrap();
-    let network = network(&experiment);
+    let network = network(experiment);
     let mut weights = fs::File::create(dir.join("weights.safetensors")).unwrap();
     network.weights_file().unwrap().write_to(&mut weights).unwrap();
     let mut batches = fs::File::create(dir.join("batches.safetensors")).unwrap();
-    TensorFile::new(batches_and_schedule(&experiment)).unwrap().write_to(&mut batches).unwrap();
-    fs::write(dir.join("experiment.json"), serde_json::to_string(&experiment).unwrap()).unwrap();
+    TensorFile::new(batches_and_schedule(experiment)).unwrap().write_to(&mut batches).unwrap();
+    fs::write(dir.join("experiment.json"), serde_json::to_string(experiment).unwrap()).unwrap();
 }
 
 /// `inputs/<step>` and `targets/<step>`, int64 `[rows, seq_len]`; `learning_rate` and `weight_decay`, float64 `[steps]`.

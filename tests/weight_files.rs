@@ -130,7 +130,8 @@ fn a_file_that_ends_early_or_is_garbage_is_an_error_that_names_it() {
     let path = dir.path().join("model.safetensors");
     let whole = fs::read(&path).unwrap();
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
-    let lengths = (0..16).chain([header - 1, header, header + 1]).chain((1..20).map(|part| whole.len() * part / 20)).chain([whole.len() - 1]);
+    let lengths =
+        (0..16).chain([header - 1, header, header + 1]).chain((1..20).map(|part| whole.len() * part / 20)).chain([whole.len() - 1]);
     for length in lengths {
         fs::write(&path, &whole[..length]).unwrap();
         load_error(dir.path());
@@ -181,7 +182,8 @@ fn published_models_give_the_logits_and_the_greedy_text_of_transformers() {
 
 #[test]
 fn names_of_1bitllm_are_understood() {
-    let theirs = |name: &str| name.replace("self_attn.attn_sub_norm", "self_attn.inner_attn_ln").replace("mlp.ffn_sub_norm", "mlp.ffn_layernorm");
+    let theirs =
+        |name: &str| name.replace("self_attn.attn_sub_norm", "self_attn.inner_attn_ln").replace("mlp.ffn_sub_norm", "mlp.ffn_layernorm");
     let renamed: Tensors = parameters().into_iter().map(|(name, tensor)| (theirs(&name), tensor)).collect();
     assert_eq!(renamed.keys().filter(|name| name.contains("inner_attn_ln") || name.contains("ffn_layernorm")).count(), 4);
     assert!(load_decoder(folder(renamed).path(), Device::Cpu, Precision::Float32).is_ok());

@@ -57,7 +57,8 @@ impl LoadedModel {
 }
 
 /// Names of published models, and ours for the same tensors: 1bitLLM's sub-norms.
-const RENAMED: [(&str, &str); 2] = [(".self_attn.inner_attn_ln.", ".self_attn.attn_sub_norm."), (".mlp.ffn_layernorm.", ".mlp.ffn_sub_norm.")];
+const RENAMED: [(&str, &str); 2] =
+    [(".self_attn.inner_attn_ln.", ".self_attn.attn_sub_norm."), (".mlp.ffn_layernorm.", ".mlp.ffn_sub_norm.")];
 
 /// The decoder of the folder `dir` with latent weights, on `device`, and its shape: config.json and model.safetensors alone.
 ///

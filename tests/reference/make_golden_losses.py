@@ -19,12 +19,16 @@ def main():
     parser.add_argument("dump", type=Path, help="the directory that BITNET_GOLDEN_DUMP named")
     dump = parser.parse_args().dump
     torch.set_num_threads(1)
+    columns = {name: train_dump(dump / name) for name in ("ternary", "full_precision")}
+    rows = [",".join([str(step), *(f"{loss:.9g}" for loss in losses)]) for step, losses in enumerate(zip(*columns.values()), start=1)]
+    GOLDEN.write_text("\n".join([",".join(["step", *columns]), *rows]) + "\n")
+    print(GOLDEN.read_text(), end="")
+
+
+def train_dump(dump):
     experiment = json.loads((dump / "experiment.json").read_text())
     weights, given = load_file(dump / "weights.safetensors"), load_file(dump / "batches.safetensors")
-    losses = train(experiment, {name: tensor.requires_grad_() for name, tensor in weights.items()}, given)
-    lines = ["step,loss"] + [f"{step},{loss:.9g}" for step, loss in enumerate(losses, start=1)]
-    GOLDEN.write_text("\n".join(lines) + "\n")
-    print(f"{GOLDEN}: {len(losses)} losses, {losses[0]:.4f} to {losses[-1]:.4f}")
+    return train(experiment, {name: tensor.requires_grad_() for name, tensor in weights.items()}, given)
 
 
 def train(experiment, parameters, given):
