@@ -1,4 +1,5 @@
 //! Differentiable operations in one pass over memory, on the CPU; `model::fast` chooses between them and plain tensor operations.
+//! Tensors elsewhere, of another type than they say, without a row or of shapes that do not fit each other are refused with an error.
 
 use super::foreign::{bitnet_norm_and_quantize, bitnet_quantize_activations, bitnet_quantize_weights, bitnet_squared_relu_gate, made};
 use crate::Result;

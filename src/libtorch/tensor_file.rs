@@ -62,7 +62,8 @@ impl TensorFile {
 pub fn load_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let bytes = fs::read(path).context(|| format!("reading {}", path.display()))?;
     let file = SafeTensors::deserialize(&bytes).context(|| format!("{} is no valid safetensors file", path.display()))?;
-    file.iter().map(|(name, view)| Ok((name.to_string(), tensor_of(&view)?))).collect()
+    let place = |name: &str| format!("{}: tensor {name}", path.display());
+    file.iter().map(|(name, view)| Ok((name.to_string(), tensor_of(&view).context(|| place(name))?))).collect()
 }
 
 /// Copies `tensors` into `parameters` of the same names.

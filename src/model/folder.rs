@@ -43,16 +43,7 @@ impl LoadedModel {
     /// # Errors
     /// A file is missing or does not fit the others.
     pub fn load(dir: &Path, device: Device, precision: Precision) -> Result<Self> {
-        let config_path = dir.join("config.json");
-        let config = ModelConfig::from_hugging_face(&read(&config_path)?, &config_path.display().to_string())?;
-        if config.packed.is_some() {
-            let message = format!("{}: packed weights cannot be used here", config_path.display());
-            return Err(Error::input(message).hint("use a checkpoint with latent weights"));
-        }
-        let store = VarStore::new(device);
-        let decoder = Decoder::new(&store.root(), &config.model, precision);
-        let weights = dir.join("model.safetensors");
-        restore_parameters(&store.variables().into_iter().collect(), &load_tensors(&weights)?, &weights)?;
+        let (config, decoder) = load_decoder(dir, device, precision)?;
         let tokenizer_path = dir.join("tokenizer.json");
         let tokenizer = Tokenizer::from_json(&read(&tokenizer_path)?).context(|| tokenizer_path.display().to_string())?;
         let generation_path = dir.join("generation_config.json");
@@ -62,8 +53,36 @@ impl LoadedModel {
             Ids::One(id) => vec![id],
             Ids::Several(ids) => ids,
         };
-        Ok(Self { config: config.model, decoder, tokenizer, endings })
+        Ok(Self { config, decoder, tokenizer, endings })
     }
+}
+
+/// Names of published models, and ours for the same tensors: 1bitLLM's sub-norms.
+const RENAMED: [(&str, &str); 2] =
+    [(".self_attn.inner_attn_ln.", ".self_attn.attn_sub_norm."), (".mlp.ffn_layernorm.", ".mlp.ffn_sub_norm.")];
+
+/// The decoder of the folder `dir` with latent weights, on `device`, and its shape: config.json and model.safetensors alone.
+///
+/// # Errors
+/// A file is missing, or they do not fit each other.
+pub fn load_decoder(dir: &Path, device: Device, precision: Precision) -> Result<(ModelConfig, Decoder)> {
+    let config_path = dir.join("config.json");
+    let config = ModelConfig::from_hugging_face(&read(&config_path)?, &config_path.display().to_string())?;
+    if config.packed.is_some() {
+        let message = format!("{}: packed weights cannot be used here", config_path.display());
+        return Err(Error::input(message).hint("use a checkpoint with latent weights"));
+    }
+    let store = VarStore::new(device);
+    let decoder = Decoder::new(&store.root(), &config.model, precision);
+    let path = dir.join("model.safetensors");
+    let tensors = load_tensors(&path).map_err(Error::blame_input)?;
+    let tensors = tensors.into_iter().map(|(name, tensor)| (renamed(name), tensor)).collect();
+    restore_parameters(&store.variables().into_iter().collect(), &tensors, &path)?;
+    Ok((config.model, decoder))
+}
+
+fn renamed(name: String) -> String {
+    RENAMED.iter().fold(name, |name, (theirs, ours)| name.replace(theirs, ours))
 }
 
 fn read(path: &Path) -> Result<String> {

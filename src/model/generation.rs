@@ -88,6 +88,9 @@ impl Sampler {
 
 /// Continues `prompt` by at most `max_new_tokens`, calling `on_token` for each; it stops when that returns false.
 /// Tokens beyond the last `context` ones are forgotten.
+///
+/// # Errors
+/// The user's: an empty prompt or context.
 pub fn generate(
     decoder: &Decoder,
     prompt: &[u32],
@@ -98,6 +101,9 @@ pub fn generate(
 ) -> Result<()> {
     if prompt.is_empty() {
         return Err(Error::input("the prompt is empty").hint("give at least one character"));
+    }
+    if context == 0 {
+        return Err(Error::input("a context of 0 tokens leaves nothing to continue"));
     }
     let mut ids: Vec<i64> = prompt.iter().map(|&id| i64::from(id)).collect();
     for _ in 0..max_new_tokens {

@@ -17,7 +17,7 @@ mod rotary;
 pub use bit_linear::{BitLinear, BitLinearOptions};
 pub use decoder::Decoder;
 pub use device::{describe_device, select_device};
-pub use folder::LoadedModel;
+pub use folder::{LoadedModel, load_decoder};
 pub use generation::{Sampler, SamplingOptions, generate};
 pub use norm::RmsNorm;
 pub use quantize::{quantize_activations, quantize_weights, weight_codes};

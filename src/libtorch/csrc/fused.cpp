@@ -54,10 +54,17 @@ at::Tensor readable(const at::Tensor& tensor) {
   return (kind == at::kFloat || kind == at::kBFloat16 ? tensor : tensor.to(at::kFloat)).contiguous();
 }
 
+// The loops read by pointer, so what they rely on is checked before them.
+void require_rows(const at::Tensor& tensor) {
+  TORCH_CHECK(tensor.device().is_cpu() && tensor.is_floating_point(), "a fused operation needs floats on the CPU, not ", tensor.toString());
+  TORCH_CHECK(tensor.dim() > 0 && tensor.size(-1) > 0, "a fused operation needs rows, not the shape ", tensor.sizes());
+}
+
 at::ScalarType scalar_type(bool is_bfloat16) { return is_bfloat16 ? at::kBFloat16 : at::kFloat; }
 
 struct QuantizeActivations : Function<QuantizeActivations> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, bool to_bfloat16) {
+    require_rows(input);
     auto source = readable(input);
     auto out = at::empty(source.sizes(), source.options().dtype(scalar_type(to_bfloat16)));
     int64_t size = source.size(-1);
@@ -77,6 +84,7 @@ struct QuantizeActivations : Function<QuantizeActivations> {
 
 struct QuantizeWeights : Function<QuantizeWeights> {
   static at::Tensor forward(AutogradContext*, const at::Tensor& weight, bool to_bfloat16) {
+    require_rows(weight);
     auto source = weight.contiguous();
     auto out = at::empty(source.sizes(), source.options().dtype(scalar_type(to_bfloat16)));
     const float* values = source.const_data_ptr<float>();
@@ -130,6 +138,9 @@ std::pair<at::Tensor, at::Tensor> norm_gradients(const at::Tensor& gradient, con
 
 struct NormAndQuantize : Function<NormAndQuantize> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight, double eps, bool to_bfloat16) {
+    require_rows(input);
+    TORCH_CHECK(weight.sizes() == input.sizes().slice(input.dim() - 1) && weight.device().is_cpu() && weight.is_contiguous(),
+                "a norm of the shape ", weight.sizes(), " does not fit rows of the shape ", input.sizes());
     auto source = readable(input);
     int64_t size = source.size(-1), num_rows = source.numel() / size;
     auto out = at::empty(source.sizes(), source.options().dtype(scalar_type(to_bfloat16)));
@@ -157,6 +168,9 @@ struct NormAndQuantize : Function<NormAndQuantize> {
 
 struct SquaredReluGate : Function<SquaredReluGate> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& gate, const at::Tensor& up) {
+    require_rows(gate);
+    TORCH_CHECK(gate.sizes() == up.sizes() && gate.scalar_type() == up.scalar_type() && gate.device() == up.device(),
+                "a gate of ", gate.sizes(), " ", gate.toString(), " does not fit values of ", up.sizes(), " ", up.toString());
     auto g = readable(gate), u = readable(up);
     auto out = at::empty_like(g);
     for_each_span(g, [&](int64_t start, int64_t count) {

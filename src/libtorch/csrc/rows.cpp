@@ -85,7 +85,7 @@ template <typename Number>
 static inline void gated(const Number* gate, const Number* up, Number* out, int64_t size) {
   for (int64_t index = 0; index < size; ++index) {
     float positive = load(gate + index);
-    positive = positive > 0.f ? positive : positive * 0.f;
+    positive = positive < 0.f ? 0.f : positive;  // NaN stays NaN: with > in its place gcc makes it 0
     store(positive * positive * load(up + index), out + index);
   }
 }
@@ -98,7 +98,7 @@ static inline void gated_gradient(const Number* gradient, const Number* gate, co
                                   int64_t size) {
   for (int64_t index = 0; index < size; ++index) {
     float positive = load(gate + index);
-    positive = positive > 0.f ? positive : positive * 0.f;
+    positive = positive < 0.f ? 0.f : positive;  // NaN stays NaN: with > in its place gcc makes it 0
     float arriving = load(gradient + index);
     store(2.f * arriving * positive * load(up + index), gate_gradient + index);
     store(arriving * positive * positive, up_gradient + index);
