@@ -32,7 +32,7 @@ train-arithmetic *flags: setup
 exp-arithmetic *flags: setup
     cargo run --release --bin train -- experiments/arithmetic "$@"
     cargo run --release --bin evaluate
-    cargo run --release --no-default-features --bin plot-loss
+    cargo run --profile everyday --no-default-features --bin plot-loss
 
 # Score a run on held-out problems (id, prefix or path; the newest run without one)
 [group('runs')]
@@ -44,13 +44,13 @@ evaluate *args: setup
 [group('runs')]
 [no-exit-message]
 check-status *args:
-    @cargo run --release --no-default-features --bin check-status -- "$@"
+    @cargo run --quiet --profile everyday --no-default-features --bin check-status -- "$@"
 
 # Draw the loss of one run or several (-o loss.svg, --smooth 0.9, --terminal)
 [group('runs')]
 [no-exit-message]
 plot-loss *args:
-    @cargo run --release --no-default-features --bin plot-loss -- "$@"
+    @cargo run --quiet --profile everyday --no-default-features --bin plot-loss -- "$@"
 
 # Talk to a run's newest checkpoint
 [group('runs')]

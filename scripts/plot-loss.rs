@@ -1,6 +1,128 @@
-//! `plot-loss`: Draws the loss of runs. Owns the command line; the work is the library's.
+//! `plot-loss`: draws the loss of runs. Owns the command line; the work is the library's.
 
-fn main() -> std::process::ExitCode {
-    eprintln!("error: plot-loss is not written yet");
-    std::process::ExitCode::from(1)
+use bitnet::report::{
+    Curve, PictureFormat, PlotOptions, XAxis, draw_in_terminal, draw_picture, run_binary, stdout_has_colour, stdout_width,
+    write_completions,
+};
+use bitnet::run::{RunDirectory, find_run};
+use bitnet::storage::{DISK, create_dir_durably, write_atomically};
+use bitnet::{Error, Result};
+use clap::{CommandFactory, Parser, ValueEnum};
+use clap_complete::Shell;
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  plot-loss                                      the run launched last, into its plots/loss.png
+  plot-loss mine -o loss.svg                     the run mine, as SVG
+  plot-loss mine other --smooth 0.98 --log       two runs in one picture
+  plot-loss mine --terminal                      drawn in characters
+
+The path of the picture is printed on stdout. Of a run that is still writing, what is there is drawn.";
+
+/// Lines of the chart in the terminal.
+const TERMINAL_HEIGHT: usize = 20;
+
+/// Draws the loss of one run or several: raw, smoothed and held-out, with the learning rate
+#[derive(Debug, Parser)]
+#[command(name = "plot-loss", version, after_help = EXAMPLES)]
+struct Arguments {
+    /// Ids, beginnings of ids, paths, or `latest`; the run launched last when absent
+    runs: Vec<String>,
+    /// File to write, .png or .svg; plots/loss.png of the first run when absent
+    #[arg(short, long, value_name = "FILE", conflicts_with = "terminal")]
+    output: Option<PathBuf>,
+    /// Decay of the smoothing mean: 0 for none, below 1
+    #[arg(long, value_name = "DECAY", default_value = "0.9", value_parser = decay)]
+    smooth: f64,
+    /// What the horizontal axis counts
+    #[arg(long, value_name = "UNIT", default_value = "steps")]
+    x: Unit,
+    /// Make the loss axis logarithmic
+    #[arg(long)]
+    log: bool,
+    /// Draw in the terminal instead of a file
+    #[arg(long)]
+    terminal: bool,
+    /// Where runs lie
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs_dir: PathBuf,
+    /// Print a completion script for this shell, then stop
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
+}
+
+/// What the horizontal axis counts.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Unit {
+    Steps,
+    Tokens,
+}
+
+fn main() -> ExitCode {
+    run_binary(|| plot_loss(&Arguments::parse()))
+}
+
+fn plot_loss(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(shell) = arguments.completions {
+        return write_completions(shell, &mut Arguments::command());
+    }
+    let runs = arguments.runs()?;
+    let output = arguments.output.clone().unwrap_or_else(|| runs[0].plots_dir().join("loss.png"));
+    let format = PictureFormat::of(&output)?; // before the work
+    let options = arguments.options();
+    let curves = runs.iter().map(|run| Curve::read(&DISK, run, options.x_axis, options.smooth)).collect::<Result<Vec<_>>>()?;
+    warn_of_empty(&curves);
+    if arguments.terminal {
+        let chart = draw_in_terminal(&curves, options, stdout_width(), TERMINAL_HEIGHT);
+        write!(stdout(), "{}", chart.render(stdout_has_colour()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    save(&output, &draw_picture(&curves, options, format)?)?;
+    writeln!(stdout(), "{}", output.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Arguments {
+    /// At least one, each once.
+    fn runs(&self) -> Result<Vec<RunDirectory>> {
+        if self.runs.is_empty() {
+            return Ok(vec![find_run(&DISK, &self.runs_dir, None)?]);
+        }
+        let mut runs: Vec<RunDirectory> = Vec::new();
+        for name in &self.runs {
+            let run = find_run(&DISK, &self.runs_dir, Some(name))?;
+            if !runs.contains(&run) {
+                runs.push(run);
+            }
+        }
+        Ok(runs)
+    }
+
+    fn options(&self) -> PlotOptions {
+        let x_axis = match self.x {
+            Unit::Steps => XAxis::Steps,
+            Unit::Tokens => XAxis::Tokens,
+        };
+        PlotOptions { x_axis, smooth: self.smooth, is_log: self.log }
+    }
+}
+
+fn warn_of_empty(curves: &[Curve]) {
+    for curve in curves.iter().filter(|curve| curve.raw.is_empty()) {
+        eprintln!("warning: {} has no steps yet", curve.label);
+    }
+}
+
+/// Whole or not at all. What cannot be written where the user asked for it is the user's to change.
+fn save(path: &Path, content: &[u8]) -> Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_dir_durably(&DISK, parent).and_then(|()| write_atomically(&DISK, path, content)).map_err(Error::blame_input)
+}
+
+fn decay(text: &str) -> std::result::Result<f64, String> {
+    let decay: f64 = text.parse().map_err(|_| "this is no number".to_owned())?;
+    if (0.0..1.0).contains(&decay) { Ok(decay) } else { Err("a decay is at least 0 and below 1".to_owned()) }
 }

@@ -8,15 +8,17 @@ use bitnet::train::{Ending, Launch, StopSignal};
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
-use std::io::{Write, stdout};
-use std::path::PathBuf;
+use std::io::{Write, stderr, stdout};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+const DEFAULT_RUNS_DIR: &str = "runs";
 
 const EXAMPLES: &str = "\
 Examples:
   train arithmetic                                      a new run with a name of its own
   train arithmetic --num-steps 5000 --run-id mine       a new run named mine
-  train arithmetic --run-id mine --resume               goes on where mine stopped
+  train arithmetic --run-id mine --resume               goes on where mine stopped (its experiment need not be named)
   train arithmetic --set train.optimizer.beta2=0.98     any key of the config
   train arithmetic --dry-run                            prints the resolved config and its cost, then stops
 
@@ -27,8 +29,8 @@ Ctrl-C saves and ends with status 0; SIGTERM saves and ends with 75; a second si
 #[command(name = "train", version, after_help = EXAMPLES)]
 struct Arguments {
     /// An experiment's name, its directory, or a config.yaml
-    #[arg(required_unless_present = "completions", default_value = "arithmetic", hide_default_value = true)]
-    experiment: PathBuf,
+    #[arg(required_unless_present_any = ["completions", "resume"])]
+    experiment: Option<PathBuf>,
     /// Name of the run; made from parameters, experiment and time when absent
     #[arg(long, value_name = "ID")]
     run_id: Option<String>,
@@ -39,7 +41,7 @@ struct Arguments {
     #[arg(long)]
     dry_run: bool,
     /// Where runs lie
-    #[arg(long, value_name = "DIR", default_value = "runs")]
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS_DIR)]
     runs_dir: PathBuf,
     #[command(flatten)]
     overrides: Overrides,
@@ -60,39 +62,75 @@ fn train(arguments: Arguments) -> Result<ExitCode> {
         return dry_run(&arguments);
     }
     let stop = StopSignal::listen()?;
-    let launch = match (&arguments.run_id, arguments.resume) {
-        (Some(id), true) => Launch::resume(&DISK, &arguments.runs_dir, id, &arguments.experiment, &arguments.overrides)?,
-        (id, _) => Launch::create(&DISK, &arguments.runs_dir, id.as_deref(), &arguments.experiment, &arguments.overrides)?,
-    };
+    let launch = launch(&arguments)?;
     let directory = launch.directory().clone();
     let mut progress = TrainingProgress::default();
     let ending = launch.run(stop, &mut progress);
     drop(progress);
-    conclude(ending?, &directory, &arguments)
+    Ok(conclude(ending?, &directory, &arguments))
+}
+
+fn launch(arguments: &Arguments) -> Result<Launch<'static>> {
+    let Arguments { experiment, run_id, runs_dir, overrides, .. } = arguments;
+    match run_id {
+        Some(id) if arguments.resume => Launch::resume(&DISK, runs_dir, id, experiment.as_deref(), overrides),
+        id => Launch::create(&DISK, runs_dir, id.as_deref(), named(experiment)?, overrides),
+    }
+}
+
+/// The experiment, where clap has seen to it that there is one.
+fn named(experiment: &Option<PathBuf>) -> Result<&Path> {
+    experiment.as_deref().ok_or_else(|| Error::input("no experiment is named").hint("such as: train arithmetic"))
 }
 
 fn dry_run(arguments: &Arguments) -> Result<ExitCode> {
-    let resolved = resolve(&arguments.experiment, &arguments.overrides)?;
-    resolved.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    let resolved = resolve(named(&arguments.experiment)?, &arguments.overrides)?;
+    resolved.warnings.iter().for_each(|warning| say(format_args!("warning: {warning}")));
     write!(stdout(), "{}", resolved.experiment.to_yaml()?)?;
-    eprintln!("\n{}", resolved.experiment.estimate());
+    say(format_args!("\n{}", resolved.experiment.estimate()));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says on stderr how the run ended and what to do next; stdout gets the run's path.
-fn conclude(ending: Ending, directory: &RunDirectory, arguments: &Arguments) -> Result<ExitCode> {
+/// Says on stderr how the run ended and what to do next; stdout gets the run's path. Whether anyone reads them does not change the
+/// exit status.
+fn conclude(ending: Ending, directory: &RunDirectory, arguments: &Arguments) -> ExitCode {
     let id = directory.id();
     let status = match ending {
         Ending::Finished => {
-            eprintln!("finished. Next: just plot-loss {id} · just chat {id}");
+            say(format_args!("finished. Next: just plot-loss {id} · just chat {id}"));
+            0
+        }
+        Ending::AlreadyFinished => {
+            say(format_args!("nothing to do: {id} has taken all its steps. --num-steps makes it longer"));
             0
         }
         Ending::Stopped(reason) => {
-            let experiment = arguments.experiment.display();
-            eprintln!("{}; the state is saved. Go on with:\n  just train {experiment} --run-id {id} --resume", reason.name());
+            say(format_args!("{}; the state is saved. Go on with:\n  {}", reason.name(), resume_command(&id, arguments)));
             reason.exit_status()
         }
     };
-    writeln!(stdout(), "{}", directory.path().display()).map_err(Error::from)?;
-    Ok(ExitCode::from(status))
+    let _ = writeln!(stdout(), "{}", directory.path().display());
+    ExitCode::from(status)
+}
+
+/// The command that goes on with run `id`, in words that a shell reads back as they are.
+fn resume_command(id: &str, arguments: &Arguments) -> String {
+    let program = std::env::args_os().next().map_or_else(|| PathBuf::from("train"), PathBuf::from);
+    let mut words = vec![program.display().to_string()];
+    words.extend(arguments.experiment.iter().map(|experiment| experiment.display().to_string()));
+    words.extend(["--run-id", id, "--resume"].map(String::from));
+    if arguments.runs_dir != Path::new(DEFAULT_RUNS_DIR) {
+        words.extend(["--runs-dir".to_owned(), arguments.runs_dir.display().to_string()]);
+    }
+    words.iter().map(|word| shell_quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+fn shell_quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+/// A line on stderr, where someone may read it.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(stderr(), "{line}");
 }

@@ -2,8 +2,8 @@
 //! held out and how a problem is written is the business of `tasks`.
 
 use super::batch::{Batch, Row};
-use crate::random::Random;
 use crate::config::ArithmeticConfig;
+use crate::random::Random;
 use crate::tasks::arithmetic::{Arithmetic, Operator, Problem};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};

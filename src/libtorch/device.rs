@@ -1,38 +1,8 @@
-//! Which device tensors live on. CUDA is opened at run time where set-up put it, so that one binary serves machines with and without.
+//! The devices of this machine. CUDA is opened at run time where set-up put it, so that one binary serves machines with and without.
 
-use crate::config::DeviceChoice;
-use crate::{Error, Result};
 use std::ffi::CString;
 use std::path::Path;
 use tch::{Cuda, Device};
-
-/// The device that `choice` means on this machine: `auto` takes CUDA, then MPS, then the CPU.
-///
-/// # Errors
-/// The named device is absent.
-pub fn select(choice: DeviceChoice) -> Result<Device> {
-    match choice {
-        DeviceChoice::Cpu => Ok(Device::Cpu),
-        DeviceChoice::Cuda => cuda().ok_or_else(|| absent("cuda", "run scripts/setup-libtorch --cuda on a machine with an NVIDIA driver")),
-        DeviceChoice::Mps => mps().ok_or_else(|| absent("mps", "it needs macOS on Apple silicon")),
-        DeviceChoice::Auto => Ok(cuda().or_else(mps).unwrap_or(Device::Cpu)),
-    }
-}
-
-/// The device and its threads, for a manifest.
-pub fn description(device: Device) -> String {
-    match device {
-        Device::Cpu => format!("cpu ({} threads)", tch::get_num_threads()),
-        Device::Cuda(index) => format!("cuda:{index}"),
-        Device::Mps => "mps".into(),
-        other => format!("{other:?}").to_lowercase(),
-    }
-}
-
-/// Threads that libtorch computes with. Results are bit-exact only between runs with the same number.
-pub fn set_num_threads(num_threads: usize) {
-    tch::set_num_threads(num_threads as i32);
-}
 
 /// Lets the C library keep the memory of freed tensors: without it, every large one is mapped and zeroed anew (a tenth of a step).
 /// Elsewhere than on Linux with glibc this does nothing.
@@ -45,15 +15,13 @@ pub fn keep_freed_memory() {
     }
 }
 
-fn absent(device: &str, hint: &str) -> Error {
-    Error::input(format!("device: {device} is not available here")).hint(format!("{hint}, or choose device: auto"))
-}
-
-fn mps() -> Option<Device> {
+/// Apple's GPU, if there is one.
+pub fn mps() -> Option<Device> {
     tch::utils::has_mps().then_some(Device::Mps)
 }
 
-fn cuda() -> Option<Device> {
+/// The first NVIDIA GPU, if there is one.
+pub fn cuda() -> Option<Device> {
     open_cuda_library();
     Cuda::is_available().then_some(Device::Cuda(0))
 }

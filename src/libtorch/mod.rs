@@ -5,9 +5,11 @@ mod device;
 mod foreign;
 pub mod fused;
 mod parameters;
+mod tensor_file;
 
 /// The libtorch that this is built for.
 pub const VERSION: &str = "2.11.0";
 
-pub use device::{description, keep_freed_memory, select, set_num_threads};
+pub use device::{cuda, keep_freed_memory, mps};
 pub use parameters::{AdamwState, AdamwStep, adamw_step, clip_gradients, drop_gradients};
+pub use tensor_file::{TensorFile, load_tensors, restore_parameters};

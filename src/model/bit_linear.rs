@@ -1,7 +1,7 @@
 //! A linear layer without bias whose weights and inputs are quantized on each forward pass, beside tch's `nn::linear`.
 
-use super::norm::RmsNorm;
 use super::fast::{norm_and_quantize, quantized_weights};
+use super::norm::RmsNorm;
 use crate::config::{ActivationQuantizer, BitLinearConfig, ModelConfig, NormPlacement, Precision, WeightQuantizer};
 use tch::nn::{Init, Module, Path};
 use tch::{Kind, Tensor};
@@ -38,12 +38,7 @@ impl Default for BitLinearOptions {
 impl BitLinearOptions {
     /// What every projection of `model` uses.
     pub fn of(model: &ModelConfig, precision: Precision) -> Self {
-        Self {
-            quantizers: model.bit_linear,
-            rms_norm_eps: model.rms_norm_eps,
-            initializer_range: model.initializer_range,
-            precision,
-        }
+        Self { quantizers: model.bit_linear, rms_norm_eps: model.rms_norm_eps, initializer_range: model.initializer_range, precision }
     }
 }
 

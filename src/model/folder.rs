@@ -1,7 +1,8 @@
 //! A model folder in Hugging Face's layout, loaded for use: config.json, model.safetensors, tokenizer.json, generation_config.json.
 
-use super::{Decoder, load_tensors, restore_parameters};
+use super::Decoder;
 use crate::config::{ModelConfig, Precision};
+use crate::libtorch::{load_tensors, restore_parameters};
 use crate::tokenizer::Tokenizer;
 use crate::{Context, Error, Result};
 use serde::Deserialize;

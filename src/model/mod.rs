@@ -1,10 +1,11 @@
 //! The decoder on tensors: every BitNet variant is a point of [`crate::config::ModelConfig`]. Owns forward passes and the names of
-//! parameters (Hugging Face's); gradients come from libtorch, updates from `optimizer`, files from `weights`.
+//! parameters (Hugging Face's); gradients and files come from `libtorch`, updates from `optimizer`.
 
 mod attention;
 mod bit_linear;
 mod block;
 mod decoder;
+mod device;
 pub mod fast;
 mod feed_forward;
 mod folder;
@@ -12,13 +13,12 @@ mod generation;
 mod norm;
 mod quantize;
 mod rotary;
-mod weights;
 
 pub use bit_linear::{BitLinear, BitLinearOptions};
 pub use decoder::Decoder;
+pub use device::{describe_device, select_device};
 pub use folder::{LoadedModel, load_decoder};
 pub use generation::{Sampler, SamplingOptions, generate};
 pub use norm::RmsNorm;
 pub use quantize::{quantize_activations, quantize_weights, weight_codes};
 pub use rotary::RotaryTables;
-pub use weights::{TensorFile, load_tensors, restore_parameters};

@@ -2,8 +2,7 @@
 //! is libtorch's.
 
 use crate::config::OptimizerConfig;
-use crate::libtorch::{AdamwState, AdamwStep, adamw_step, clip_gradients, drop_gradients};
-use crate::model::restore_parameters;
+use crate::libtorch::{AdamwState, AdamwStep, adamw_step, clip_gradients, drop_gradients, restore_parameters};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;

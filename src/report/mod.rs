@@ -1,7 +1,18 @@
-//! What people see.
+//! What people see: the progress of a training run, the status of runs, plots, and what every binary begins and ends with.
+
+mod plot;
 #[cfg(feature = "torch")]
 mod progress_bar;
+mod status_view;
+mod styled;
 mod terminal;
+mod units;
+mod watch;
+
+pub use plot::{Curve, PictureFormat, PlotOptions, Point, XAxis, draw_in_terminal, draw_picture};
 #[cfg(feature = "torch")]
 pub use progress_bar::TrainingProgress;
+pub use status_view::{run_table, status_view};
+pub use styled::{Emphasis, Styled, stdout_has_colour};
 pub use terminal::{run_binary, write_completions};
+pub use watch::{stdout_width, watch};

@@ -10,10 +10,10 @@ pub struct ActiveRun<'fs> {
     /// Where everything lies.
     pub directory: RunDirectory,
     /// Rows of every kind.
-    pub logs: RunLogs,
+    pub logs: RunLogs<'fs>,
     /// Saving and finding states.
     pub checkpoints: CheckpointStore<'fs>,
-    messages: AppendFile,
+    messages: AppendFile<'fs>,
     _lock: Lock,
 }
 
@@ -31,15 +31,24 @@ impl<'fs> ActiveRun<'fs> {
         Ok(Self { directory, logs, checkpoints, messages, _lock: lock })
     }
 
-    /// Records that something happened to the run as a whole. A failure to write it is let go: the event is for watchers.
+    /// Records that something happened to the run as a whole. What cannot be written now is written by [`Self::sync`]: the event is for
+    /// watchers, nothing depends on it.
     pub fn event(&mut self, step: u64, event: Event) {
         let _ = self.logs.events.append(&EventRow { unix_time: unix_time(), step, event });
     }
 
-    /// Adds a line to `train.log`. A failure to write it is let go: the message is for people, who get it on the terminal too.
+    /// Adds a line to `train.log`. What cannot be written now is written by [`Self::sync`]: the message is for people, who get it on the
+    /// terminal too.
     pub fn note(&mut self, step: u64, message: &str) {
         let line = format!("{:.0} step {step}: {}\n", unix_time(), message.replace('\n', " | "));
         let _ = self.messages.append(line.as_bytes());
+    }
+
+    /// Makes all rows so far durable, those that the disk refused before included. Called before a checkpoint is saved, so that no
+    /// acknowledged checkpoint lacks a row.
+    pub fn sync(&mut self) -> Result<()> {
+        let _ = self.messages.sync(); // For people only: no checkpoint waits for it.
+        self.logs.sync()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The names of everything in a run's directory, and its creation.
 
-use super::check_run_id;
-use crate::config::Experiment;
+use super::{Checkpoint, Checkpoints, check_run_id};
+use crate::config::{Experiment, Overrides, resolve};
 use crate::storage::{FileSystem, Lock, create_dir_durably, write_atomically};
 use crate::{Context, Error, Result};
 use std::io::ErrorKind;
@@ -51,6 +51,26 @@ impl RunDirectory {
     pub fn write_config(&self, fs: &dyn FileSystem, experiment: &Experiment) -> Result<()> {
         let text = serde_yaml::to_string(experiment).context(|| "writing the resolved config".to_owned())?;
         write_atomically(fs, &self.config_path(), text.as_bytes())
+    }
+
+    /// The resolved experiment.
+    ///
+    /// # Errors
+    /// The file is absent, or no config.
+    pub fn read_config(&self) -> Result<Experiment> {
+        Ok(resolve(self.config_path(), &Overrides::default())?.experiment)
+    }
+
+    /// The newest checkpoint that is whole. Needs no lock and changes nothing.
+    ///
+    /// # Errors
+    /// There is none yet.
+    pub fn newest_checkpoint(&self, fs: &dyn FileSystem) -> Result<Checkpoint> {
+        let latest = Checkpoints::new(fs, self.checkpoints_dir()).latest()?;
+        latest.checkpoint.ok_or_else(|| {
+            Error::input(format!("{} has no whole checkpoint yet", self.path.display()))
+                .hint("wait for the first one, or let it train for longer")
+        })
     }
 
     /// The directory itself.

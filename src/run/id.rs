@@ -36,7 +36,7 @@ pub fn short_count(count: u64) -> String {
         999_500..999_500_000 => format!("{}M", rounded(1_000_000)),
         _ => {
             let tenths = (count / 50_000_000).div_ceil(2);
-            if tenths % 10 == 0 { format!("{}B", tenths / 10) } else { format!("{}.{}B", tenths / 10, tenths % 10) }
+            if tenths.is_multiple_of(10) { format!("{}B", tenths / 10) } else { format!("{}.{}B", tenths / 10, tenths % 10) }
         }
     }
 }

@@ -4,11 +4,15 @@
 mod active;
 mod checkpoints;
 mod directory;
+mod find;
 mod id;
 mod logs;
 mod manifest;
 mod metrics;
 mod observer;
+mod status;
+#[cfg(test)]
+mod tests;
 
 pub use active::{ActiveRun, unix_time};
 pub use checkpoints::{
@@ -16,8 +20,10 @@ pub use checkpoints::{
     NewFile, SaveOutcome,
 };
 pub use directory::RunDirectory;
+pub use find::{find_run, list_runs, no_runs};
 pub use id::{check_run_id, default_run_id, short_count};
 pub use logs::{Log, LogContent, LogFormat, LogRow, RunLogs, read_log};
 pub use manifest::{GitState, Launch, Manifest};
 pub use metrics::{CodesRow, EvaluationRow, Event, EventRow, MetricsRow, SampleRow};
 pub use observer::{Observer, Silent};
+pub use status::{CheckpointSummary, CodesSummary, EvaluationSummary, State, Status, exponential_mean};

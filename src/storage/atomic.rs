@@ -5,6 +5,9 @@ use crate::{Context, Error, Result};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+/// How the name of a file that is being written begins.
+const TEMPORARY: &str = ".tmp-";
+
 /// Replaces the file at `path` by `content`: after a crash at any moment the old content is there or the new, never a mixture, and
 /// after `Ok` it is the new. For small files: the whole is written again.
 pub fn write_atomically(fs: &dyn FileSystem, path: &Path, content: &[u8]) -> Result<()> {
@@ -27,7 +30,17 @@ fn replace(fs: &dyn FileSystem, path: &Path, temporary: &Path, content: &[u8]) -
 
 fn temporary_beside(path: &Path) -> Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| Error::ours(format!("{} does not name a file", path.display())))?;
-    Ok(path.with_file_name(format!(".tmp-{}-{}", name.to_string_lossy(), std::process::id())))
+    Ok(path.with_file_name(format!("{TEMPORARY}{}-{}", name.to_string_lossy(), std::process::id())))
+}
+
+/// Removes what atomic writes that were killed have left in `dir`. Only for the one writer of the directory.
+pub fn remove_temporaries(fs: &dyn FileSystem, dir: &Path) -> Result<()> {
+    let entries = fs.list(dir).context(|| format!("listing {}", dir.display()))?;
+    for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File && entry.name.starts_with(TEMPORARY)) {
+        let path = dir.join(&entry.name);
+        fs.remove_file(&path).context(|| format!("removing {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Makes a directory and those above it that are missing, each durable before this returns. One that is there already is fine.

@@ -9,9 +9,11 @@ mod hash;
 mod lock;
 mod real;
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use append::AppendFile;
-pub use atomic::{create_dir_durably, remove_tree, write_atomically};
+pub use atomic::{create_dir_durably, remove_temporaries, remove_tree, write_atomically};
 pub use file_system::{Entry, EntryKind, FileSystem, Metadata, StoredFile, is_out_of_space, read_capped};
 pub use hash::{HashingWriter, content_hash, hash_reader};
 pub use lock::Lock;

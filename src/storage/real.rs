@@ -2,7 +2,7 @@
 
 use super::{Entry, EntryKind, FileSystem, Metadata, StoredFile};
 use std::fs::{self, File, FileType, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 /// The operating system's file system.
@@ -35,9 +35,15 @@ impl FileSystem for RealFileSystem {
         Ok(Box::new(File::open(path)?))
     }
 
-    /// Does nothing where a directory cannot be opened, as on Windows.
+    /// Does nothing where a directory cannot be opened, as on Windows, or where the file system knows no such sync, as over some networks.
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+        if !cfg!(unix) {
+            return Ok(());
+        }
+        match File::open(path)?.sync_all() {
+            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+            synced => synced,
+        }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -149,7 +149,12 @@ impl fmt::Display for Problem {
 
 impl From<Problem> for Question {
     fn from(problem: Problem) -> Self {
-        Self { group: problem.operator.name(), prompt: problem.prompt(), answer: problem.answer(), completion: format!(" {}\n", problem.answer()) }
+        Self {
+            group: problem.operator.name(),
+            prompt: problem.prompt(),
+            answer: problem.answer(),
+            completion: format!(" {}\n", problem.answer()),
+        }
     }
 }
 

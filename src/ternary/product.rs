@@ -87,6 +87,6 @@ mod tests {
         assert!(integer_product(&[1, 2], &[1, 2], 2).unwrap_err().to_string().contains("weight code 1 is 2"));
         let rows = [Int8Row { codes: vec![1, 2], scale: 1.0 }, Int8Row { codes: vec![1], scale: 1.0 }];
         assert!(forward(&rows, &TernaryMatrix { codes: vec![0, 1], scale: 1.0 }).unwrap_err().to_string().contains("token 1 has 1"));
-        assert_eq!(forward(&[], &TernaryMatrix { codes: vec![0, 1], scale: 1.0 }).unwrap(), []);
+        assert_eq!(forward(&[], &TernaryMatrix { codes: vec![0, 1], scale: 1.0 }).unwrap(), Vec::<f32>::new());
     }
 }

@@ -7,31 +7,34 @@ use crate::model::Decoder;
 use crate::run::EvaluationRow;
 use crate::tasks::Question;
 use crate::tokenizer::Tokenizer;
-use std::collections::BTreeMap;
 use tch::{Kind, Tensor, no_grad};
 
 /// Questions in one forward pass.
 const BATCH_SIZE: usize = 256;
 
-/// Tokens of a question with its answer, and where the answer begins.
+/// Tokens of a question with its answer.
 struct Encoded {
     ids: Vec<u32>,
+    /// Where the model goes on from the prompt.
+    completion_start: usize,
+    /// Where the answer begins, behind the space.
     answer_start: usize,
 }
 
-#[derive(Default)]
+/// What was counted of a group of questions.
 struct Tally {
-    questions: f64,
-    correct: f64,
+    group: &'static str,
+    questions: usize,
+    correct: usize,
 }
 
-/// `loss`: mean loss of an answer's tokens in nats. `exact_match/<group>`: the share of a group's questions whose greedy
-/// continuation is the answer to the last token. `exact_match`: of all questions.
+/// `loss`: mean loss of an answer's tokens in nats, without the space before it, which is no feat. `exact_match/<group>`: the share
+/// of a group's questions whose greedy continuation is the answer to the last token. `exact_match`: of all questions.
 ///
 /// All tokens of the answer are given at once: greedy decoding reproduces it exactly when every one of its tokens is the likeliest
 /// after those before it.
 pub fn evaluate_questions(decoder: &Decoder, questions: &[Question], tokenizer: &Tokenizer, step: u64) -> Result<Vec<EvaluationRow>> {
-    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    let mut tallies: Vec<Tally> = Vec::new(); // in the order of the questions
     let (mut loss_sum, mut num_tokens) = (0.0, 0.0);
     for batch in questions.chunks(BATCH_SIZE) {
         let encoded = batch.iter().map(|question| encode(question, tokenizer)).collect::<Result<Vec<_>>>()?;
@@ -39,19 +42,24 @@ pub fn evaluate_questions(decoder: &Decoder, questions: &[Question], tokenizer: 
         loss_sum += scores.loss_sum;
         num_tokens += scores.num_tokens;
         for (question, is_correct) in batch.iter().zip(scores.is_correct) {
-            let tally = tallies.entry(question.group.to_string()).or_default();
-            tally.questions += 1.0;
-            tally.correct += f64::from(u8::from(is_correct));
+            count(&mut tallies, question.group, is_correct);
         }
     }
-    let total = tallies.values().fold(Tally::default(), |sum, tally| Tally {
-        questions: sum.questions + tally.questions,
-        correct: sum.correct + tally.correct,
-    });
+    let correct: usize = tallies.iter().map(|tally| tally.correct).sum();
     let row = |metric: String, value| EvaluationRow { step, metric, value };
-    let mut rows = vec![row("loss".into(), loss_sum / num_tokens), row("exact_match".into(), total.correct / total.questions)];
-    rows.extend(tallies.into_iter().map(|(group, tally)| row(format!("exact_match/{group}"), tally.correct / tally.questions)));
+    let share = |correct: usize, questions: usize| correct as f64 / questions as f64;
+    let mut rows = vec![row("loss".into(), loss_sum / num_tokens), row("exact_match".into(), share(correct, questions.len()))];
+    rows.extend(tallies.iter().map(|tally| row(format!("exact_match/{}", tally.group), share(tally.correct, tally.questions))));
     Ok(rows)
+}
+
+fn count(tallies: &mut Vec<Tally>, group: &'static str, is_correct: bool) {
+    let index = tallies.iter().position(|tally| tally.group == group).unwrap_or(tallies.len());
+    if index == tallies.len() {
+        tallies.push(Tally { group, questions: 0, correct: 0 });
+    }
+    tallies[index].questions += 1;
+    tallies[index].correct += usize::from(is_correct);
 }
 
 struct Scores {
@@ -61,28 +69,34 @@ struct Scores {
 }
 
 fn encode(question: &Question, tokenizer: &Tokenizer) -> Result<Encoded> {
-    let answer_start = tokenizer.encode(&question.prompt)?.len();
-    Ok(Encoded { ids: tokenizer.encode(&format!("{}{}", question.prompt, question.completion))?, answer_start })
+    let Question { prompt, completion, .. } = question;
+    let spaces = &completion[..completion.len() - completion.trim_start_matches(' ').len()];
+    let length = |text: &str| tokenizer.encode(text).map(|ids| ids.len());
+    let (completion_start, answer_start) = (length(prompt)?, length(&format!("{prompt}{spaces}"))?);
+    Ok(Encoded { ids: tokenizer.encode(&format!("{prompt}{completion}"))?, completion_start, answer_start })
 }
 
 fn score(decoder: &Decoder, encoded: &[Encoded], pad_id: u32) -> Result<Scores> {
     let length = encoded.iter().map(|one| one.ids.len() - 1).max().unwrap_or(1);
-    let (mut inputs, mut targets) = (Vec::new(), Vec::new()); // [questions, length]
-    for Encoded { ids, answer_start } in encoded {
+    let (mut inputs, mut targets, mut in_answer) = (Vec::new(), Vec::new(), Vec::new()); // [questions, length]
+    for Encoded { ids, completion_start, answer_start } in encoded {
         let padded = |index: usize| ids.get(index).map_or(i64::from(pad_id), |&id| i64::from(id));
+        let in_text_from = |start: usize| move |index: usize| index >= start && index < ids.len();
+        let (in_completion, in_loss) = (in_text_from(*completion_start), in_text_from(*answer_start));
         inputs.extend((0..length).map(padded));
-        let is_answer = |index: &usize| *index >= *answer_start && *index < ids.len();
-        targets.extend((1..=length).map(|index| if is_answer(&index) { padded(index) } else { IGNORED_TARGET }));
+        targets.extend((1..=length).map(|index| if in_completion(index) { padded(index) } else { IGNORED_TARGET }));
+        in_answer.extend((1..=length).map(in_loss));
     }
     let shape = [encoded.len() as i64, length as i64];
     let tensor = |values: &[i64]| Tensor::from_slice(values).view(shape).to_device(decoder.device());
     let (inputs, targets) = (tensor(&inputs), tensor(&targets));
     let (losses, likeliest) = no_grad(|| token_losses(decoder, &inputs, &targets));
+    let in_answer = Tensor::from_slice(&in_answer).view(shape).to_device(decoder.device());
     let is_ignored = targets.eq(IGNORED_TARGET);
     let is_right = likeliest.eq_tensor(&targets).logical_or(&is_ignored).all_dim(1, false);
     Ok(Scores {
-        loss_sum: losses.sum(Kind::Double).f_double_value(&[])?,
-        num_tokens: is_ignored.logical_not().sum(Kind::Double).f_double_value(&[])?,
+        loss_sum: (losses * &in_answer).sum(Kind::Double).f_double_value(&[])?,
+        num_tokens: in_answer.sum(Kind::Double).f_double_value(&[])?,
         is_correct: Vec::<bool>::try_from(is_right)?,
     })
 }

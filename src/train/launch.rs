@@ -7,8 +7,9 @@ use super::stop::StopSignal;
 use super::trainer::{Ending, Trainer};
 use crate::config::{Experiment, Overrides, resolve};
 use crate::libtorch;
-use crate::run::{self, ActiveRun, Checkpoint, CheckpointStore, Event, GitState, Latest, Manifest, Observer, RunDirectory};
-use crate::storage::{FileSystem, Lock};
+use crate::model::{describe_device, select_device};
+use crate::run::{self, ActiveRun, Checkpoint, CheckpointStore, Event, EventRow, GitState, Latest, Manifest, Observer, RunDirectory};
+use crate::storage::{FileSystem, Lock, remove_tree};
 use crate::{Error, Result};
 use std::path::Path;
 use tch::Device;
@@ -21,7 +22,8 @@ pub struct Launch<'fs> {
     experiment: Experiment,
     device: Device,
     notes: Vec<String>,
-    is_resumed: bool,
+    /// The config that the run had; none for a new run.
+    saved: Option<Experiment>,
 }
 
 impl<'fs> Launch<'fs> {
@@ -32,36 +34,32 @@ impl<'fs> Launch<'fs> {
     pub fn create(fs: &'fs dyn FileSystem, runs_dir: &Path, id: Option<&str>, experiment: &Path, overrides: &Overrides) -> Result<Self> {
         let resolved = resolve(experiment, overrides)?;
         let experiment = resolved.experiment;
-        let device = libtorch::select(experiment.device)?;
-        let default_id = || run::default_run_id(experiment.model.num_parameters() as u64, &experiment.experiment, run::unix_time() as u64);
-        let directory = RunDirectory::create(fs, runs_dir, &id.map_or_else(default_id, str::to_string))?;
-        let lock = directory.lock()?;
-        directory.write_config(fs, &experiment)?;
-        Ok(Self { fs, directory, lock, experiment, device, notes: resolved.warnings, is_resumed: false })
+        let device = select_device(experiment.device)?;
+        let id = id.map_or_else(|| free_default_id(runs_dir, &experiment), str::to_string);
+        let directory = RunDirectory::create(fs, runs_dir, &id)?;
+        let begun = directory.lock().and_then(|lock| directory.write_config(fs, &experiment).map(|()| lock));
+        let lock = begun.inspect_err(|_| {
+            let _ = remove_tree(fs, directory.path()); // without a config it is no run, and its id would be taken
+        })?;
+        Ok(Self { fs, directory, lock, experiment, device, notes: resolved.warnings, saved: None })
     }
 
-    /// Run `id` below `runs_dir`, with the config that it has. Flags may change what the run does from here on, but not what its state
+    /// Run `id` below `runs_dir`, with the config that it has; `experiment`, where it is named, must be the run's. Flags may change what the run does from here on, but not what its state
     /// means: model, data, tokenizer, seed and the shape of a batch stay.
     ///
     /// # Errors
     /// The user's: no such run, another process that writes it, a flag that cannot change now, a run of another experiment.
-    pub fn resume(fs: &'fs dyn FileSystem, runs_dir: &Path, id: &str, experiment: &Path, overrides: &Overrides) -> Result<Self> {
+    pub fn resume(fs: &'fs dyn FileSystem, runs_dir: &Path, id: &str, experiment: Option<&Path>, overrides: &Overrides) -> Result<Self> {
         run::check_run_id(id)?;
         let directory = RunDirectory::new(runs_dir.join(id));
-        if !directory.config_path().is_file() {
-            let message = format!("{} is no run: it has no config.yaml", directory.path().display());
-            return Err(Error::input(message).hint(format!("start it without --resume: --run-id {id}")));
-        }
+        refuse_no_run(&directory)?;
         let lock = directory.lock()?;
-        let saved = resolve(directory.config_path(), &Overrides::default())?.experiment;
+        let saved = directory.read_config()?;
         let resolved = resolve(directory.config_path(), overrides)?;
-        refuse_other_experiment(&saved, experiment, id)?;
+        experiment.map_or(Ok(()), |experiment| refuse_other_experiment(&saved, experiment, id))?;
         refuse_other_state(&saved, &resolved.experiment)?;
-        let device = libtorch::select(resolved.experiment.device)?;
-        if saved != resolved.experiment {
-            directory.write_config(fs, &resolved.experiment)?;
-        }
-        Ok(Self { fs, directory, lock, experiment: resolved.experiment, device, notes: resolved.warnings, is_resumed: true })
+        let device = select_device(resolved.experiment.device)?;
+        Ok(Self { fs, directory, lock, experiment: resolved.experiment, device, notes: resolved.warnings, saved: Some(saved) })
     }
 
     /// Where the run lies.
@@ -69,18 +67,50 @@ impl<'fs> Launch<'fs> {
         &self.directory
     }
 
-    /// Trains to the end, or until `stop`; `observer` hears of everything.
+    /// Trains to the end, or until `stop`; `observer` hears of everything. A run that has all its steps is left as it is.
+    ///
+    /// # Errors
+    /// The user's: fewer steps than the run has taken. Ours: what [`Trainer::run`] says, and a disk that takes no manifest.
     pub fn run(self, stop: StopSignal, observer: &mut dyn Observer) -> Result<Ending> {
         let plan = Plan::new(&self.experiment)?;
         let mut checkpoints = CheckpointStore::open(self.fs, self.directory.checkpoints_dir(), self.experiment.checkpoints.keep_last)?;
-        let latest = if self.is_resumed { checkpoints.load_latest()? } else { Latest::default() };
+        let latest = if self.saved.is_some() { checkpoints.load_latest()? } else { Latest::default() };
         let from_step = latest.checkpoint.as_ref().map(Checkpoint::step);
-        self.write_manifest(&plan.constants, from_step)?;
         let notes = self.opening_notes(&latest);
+        if from_step.is_some_and(|step| step >= self.experiment.train.num_steps) {
+            return self.nothing_to_do(from_step.unwrap_or(0), checkpoints, &notes, observer);
+        }
+        self.write_changed_config()?;
+        self.write_manifest(&plan.constants, from_step)?;
         let mut run = ActiveRun::open(self.fs, self.directory, self.lock, checkpoints, from_step.unwrap_or(0))?;
         run.event(from_step.unwrap_or(0), Event::Started { process_id: std::process::id() });
         let network = Network::new(&self.experiment, self.device);
         Trainer::new(self.experiment, plan, run, network, stop, observer).run(latest.checkpoint.as_ref(), &notes)
+    }
+
+    /// Leaves a run that took `step` steps, which are all of them or more. It may have been killed before it could say that it finished.
+    fn nothing_to_do(self, step: u64, checkpoints: CheckpointStore<'fs>, notes: &[String], observer: &mut dyn Observer) -> Result<Ending> {
+        let num_steps = self.experiment.train.num_steps;
+        if step > num_steps {
+            let message = format!("run {} has taken {step} steps, more than train.num_steps = {num_steps}", self.directory.id());
+            return Err(Error::input(message).hint(format!("leave --num-steps out, or give more than {step}")));
+        }
+        let events = run::read_log::<EventRow>(self.fs, &self.directory.events_path())?.rows;
+        let mut run = ActiveRun::open(self.fs, self.directory, self.lock, checkpoints, step)?;
+        if events.last().is_none_or(|last| last.event != Event::Finished) {
+            run.event(step, Event::Finished);
+            run.sync()?;
+        }
+        notes.iter().for_each(|note| observer.noted(note));
+        Ok(Ending::AlreadyFinished)
+    }
+
+    /// Flags of a resume become part of the run's config.
+    fn write_changed_config(&self) -> Result<()> {
+        match &self.saved {
+            Some(saved) if *saved != self.experiment => self.directory.write_config(self.fs, &self.experiment),
+            _ => Ok(()),
+        }
     }
 
     /// What a person should hear before the first step.
@@ -88,11 +118,13 @@ impl<'fs> Launch<'fs> {
         let mut notes = self.notes.clone();
         notes.extend(latest.damaged.iter().map(|damaged| {
             let (step, reason, path) = (damaged.step, &damaged.reason, damaged.path.display());
-            format!("warning: the checkpoint of step {step} is damaged ({reason}); it is now {path}, and the one before it is used")
+            format!("warning: the checkpoint of step {step} is damaged ({reason}) and not used; it is now {path}")
         }));
-        if self.is_resumed {
+        if self.saved.is_some() {
             let step = latest.checkpoint.as_ref().map(Checkpoint::step);
-            notes.push(step.map_or("there is no whole checkpoint: starting from step 0".into(), |step| format!("resuming after step {step}")));
+            notes.push(
+                step.map_or("there is no whole checkpoint: starting from step 0".into(), |step| format!("resuming after step {step}")),
+            );
         }
         notes
     }
@@ -110,7 +142,7 @@ impl<'fs> Launch<'fs> {
             git: GitState::of(Path::new(".")),
             version: env!("CARGO_PKG_VERSION").into(),
             libtorch_version: libtorch::VERSION.into(),
-            device: libtorch::description(self.device),
+            device: describe_device(self.device),
             seed: self.experiment.seed,
             num_parameters: self.experiment.model.num_parameters() as u64,
             config_hash: constants.fingerprints.config.clone(),
@@ -118,6 +150,26 @@ impl<'fs> Launch<'fs> {
         });
         manifest.write(self.fs, &self.directory)
     }
+}
+
+/// The first id of the usual pattern that is free: two runs may begin in one second.
+fn free_default_id(runs_dir: &Path, experiment: &Experiment) -> String {
+    let (num_parameters, now) = (experiment.model.num_parameters() as u64, run::unix_time() as u64);
+    let mut ids = (now..).map(|time| run::default_run_id(num_parameters, &experiment.experiment, time));
+    ids.find(|id| !runs_dir.join(id).exists()).unwrap_or_default()
+}
+
+/// What `--resume` needs to go on from.
+fn refuse_no_run(directory: &RunDirectory) -> Result<()> {
+    let (path, id) = (directory.path().display(), directory.id());
+    if directory.config_path().is_file() {
+        return Ok(());
+    }
+    let hint = match directory.path().exists() {
+        true => format!("if its creation was cut short, remove {path} and start it without --resume"),
+        false => format!("start it without --resume: --run-id {id}"),
+    };
+    Err(Error::input(format!("{path} is no run: it has no config.yaml")).hint(hint))
 }
 
 /// `--resume` with an experiment that is not the run's is a mix-up.

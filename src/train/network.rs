@@ -1,8 +1,8 @@
 //! The tensors that training changes: the decoder's parameters and the optimizer's memory of them.
 
 use crate::config::Experiment;
-use crate::libtorch;
-use crate::model::{Decoder, TensorFile, load_tensors, restore_parameters};
+use crate::libtorch::{self, TensorFile, load_tensors, restore_parameters};
+use crate::model::Decoder;
 use crate::optimizer::Adamw;
 use crate::random::Random;
 use crate::{Error, Result};

@@ -26,7 +26,8 @@ pub struct Progress {
 impl Progress {
     /// Counts a step that moved the weights.
     pub fn count_step(&mut self, tokens: u64, loss: f64) {
-        self.loss_average = if self.step == 0 { loss } else { AVERAGE_DECAY * self.loss_average + (1.0 - AVERAGE_DECAY) * loss };
+        let is_first = self.step == self.skipped_steps;
+        self.loss_average = if is_first { loss } else { AVERAGE_DECAY * self.loss_average + (1.0 - AVERAGE_DECAY) * loss };
         self.advance(tokens);
         self.skipped_in_a_row = 0;
     }
@@ -55,6 +56,14 @@ mod tests {
         assert_eq!((progress.step, progress.tokens, progress.loss_average), (1, 64, 3.5));
         progress.count_step(64, 2.5);
         assert!((progress.loss_average - (0.98 * 3.5 + 0.02 * 2.5)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn steps_skipped_at_the_start_do_not_pull_the_running_mean_to_zero() {
+        let mut progress = Progress::default();
+        progress.count_skipped(64);
+        progress.count_step(64, 3.5);
+        assert_eq!(progress.loss_average, 3.5);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use super::trainer::Trainer;
 use crate::config::{Experiment, TokenIds};
-use crate::model::{TensorFile, load_tensors};
+use crate::libtorch::{TensorFile, load_tensors};
 use crate::run::{Checkpoint, CheckpointLabel, Event, Fingerprints, NewFile};
+use crate::storage::is_out_of_space;
 use crate::tasks::Task;
 use crate::tokenizer::Tokenizer;
 use crate::{Context, Error, Result};
@@ -28,11 +29,7 @@ impl Constants {
         let config = serde_json::to_vec_pretty(&experiment.model.to_hugging_face(tokens)?)?;
         let generation = serde_json::to_vec_pretty(&generation_config(experiment, tokenizer)?)?;
         let tokenizer = tokenizer.to_json()?.into_bytes();
-        let fingerprints = Fingerprints {
-            config: hash(experiment.to_yaml()?.as_bytes()),
-            tokenizer: hash(&tokenizer),
-            data,
-        };
+        let fingerprints = Fingerprints { config: hash(experiment.to_yaml()?.as_bytes()), tokenizer: hash(&tokenizer), data };
         let files = [("config.json", config), ("generation_config.json", generation), ("tokenizer.json", tokenizer)];
         Ok(Self { files, fingerprints })
     }
@@ -66,6 +63,10 @@ impl Trainer<'_> {
         if !is_due || step == self.experiment.train.num_steps {
             return Ok(()); // the last state is saved on leaving
         }
+        if self.progress.skipped_in_a_row > 0 {
+            self.retry_save_at = Some(step + 1); // a state that may be lost must not push out one that is known to be good
+            return Ok(());
+        }
         if let Err(error) = self.write_checkpoint() {
             let pause = (self.experiment.checkpoints.every / 10).max(1);
             self.retry_save_at = Some(step + pause);
@@ -86,7 +87,11 @@ impl Trainer<'_> {
         let step = self.progress.step;
         self.write_checkpoint().map_err(|error| {
             let kept = self.saved_step.map_or("no checkpoint was saved before".to_string(), |saved| format!("step {saved} is safe"));
-            error.context(format!("the state after step {step} could not be saved; {kept}")).hint("free disk space and --resume")
+            let hint = match is_out_of_space(&error) {
+                true => "free disk space, then go on from there with --resume",
+                false => "go on from there with --resume",
+            };
+            error.context(format!("the state after step {step} could not be saved; {kept}")).hint(hint)
         })
     }
 
@@ -94,8 +99,7 @@ impl Trainer<'_> {
         let (weights, optimizer) = (self.network.weights_file()?, self.network.optimizer_file()?);
         let codes = TensorFile::new(self.codes.tensors())?;
         let progress = serde_json::to_vec_pretty(&self.progress)?;
-        let mut files: Vec<NewFile<'_>> =
-            self.plan.constants.files.iter().map(|(name, content)| NewFile::bytes(name, content)).collect();
+        let mut files: Vec<NewFile<'_>> = self.plan.constants.files.iter().map(|(name, content)| NewFile::bytes(name, content)).collect();
         for (name, file) in [(WEIGHTS, &weights), (OPTIMIZER, &optimizer), (CODES, &codes)] {
             files.push(NewFile::streamed(name, file.size(), |writer| file.write_to(writer)));
         }
@@ -105,7 +109,8 @@ impl Trainer<'_> {
             fingerprints: self.plan.constants.fingerprints.clone(),
             held_out_loss: self.held_out_loss,
         };
-        self.run.logs.sync()?;
+        self.run.sync()?;
+        self.is_recording = true;
         let outcome = self.run.checkpoints.save(&label, files)?;
         self.retry_save_at = None;
         self.saved_step = Some(self.progress.step);

@@ -27,7 +27,11 @@ pub struct StepNumbers {
 
 /// Adds the gradients of `losses`, one a micro-batch, clips them and updates. A loss or gradient that is not finite never reaches
 /// the weights.
-pub fn take_step(optimizer: &mut Adamw, losses: impl ExactSizeIterator<Item = Result<Tensor>>, numbers: StepNumbers) -> Result<StepOutcome> {
+pub fn take_step(
+    optimizer: &mut Adamw,
+    losses: impl ExactSizeIterator<Item = Result<Tensor>>,
+    numbers: StepNumbers,
+) -> Result<StepOutcome> {
     optimizer.drop_gradients()?;
     let num_micro_batches = losses.len() as f64;
     let mut loss = 0.0;
@@ -54,7 +58,6 @@ pub fn next_token_loss(decoder: &Decoder, inputs: &Tensor, targets: &Tensor) -> 
 /// The loss of every position, float32 `[batch, sequence]`, 0 where it is ignored; and the likeliest next tokens, of the same shape.
 pub fn token_losses(decoder: &Decoder, inputs: &Tensor, targets: &Tensor) -> (Tensor, Tensor) {
     let logits = decoder.forward(inputs);
-    let losses =
-        logits.flatten(0, 1).cross_entropy_loss(&targets.flatten(0, 1), None::<&Tensor>, Reduction::None, IGNORED_TARGET, 0.0);
+    let losses = logits.flatten(0, 1).cross_entropy_loss(&targets.flatten(0, 1), None::<&Tensor>, Reduction::None, IGNORED_TARGET, 0.0);
     (losses.view_as(targets).to_kind(Kind::Float), logits.argmax(-1, false))
 }

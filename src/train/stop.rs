@@ -20,8 +20,10 @@ pub struct StopSignal {
 pub enum StopReason {
     /// A person at the terminal (SIGINT).
     Interrupt,
-    /// A scheduler or a shutdown (SIGTERM, SIGUSR1), which may start the run again.
+    /// A scheduler or a shutdown (SIGTERM), which may start the run again.
     Terminate,
+    /// A scheduler that warns before it terminates (SIGUSR1).
+    Warning,
 }
 
 impl StopReason {
@@ -29,7 +31,7 @@ impl StopReason {
     pub fn exit_status(self) -> u8 {
         match self {
             Self::Interrupt => 0,
-            Self::Terminate => 75,
+            Self::Terminate | Self::Warning => 75,
         }
     }
 
@@ -38,6 +40,7 @@ impl StopReason {
         match self {
             Self::Interrupt => "interrupted (SIGINT)",
             Self::Terminate => "asked to terminate (SIGTERM)",
+            Self::Warning => "warned by the scheduler (SIGUSR1)",
         }
     }
 }
@@ -55,11 +58,22 @@ impl StopSignal {
         Ok(stop)
     }
 
+    /// Asks as a signal would, from inside the process.
+    pub fn request(&self, reason: StopReason) {
+        let signal = match reason {
+            StopReason::Interrupt => SIGINT,
+            StopReason::Terminate => SIGTERM,
+            StopReason::Warning => SIGUSR1,
+        };
+        self.signal.store(signal as usize, Ordering::Relaxed);
+    }
+
     /// The first request, if there was one.
     pub fn requested(&self) -> Option<StopReason> {
         match self.signal.load(Ordering::Relaxed) as i32 {
             0 => None,
             SIGINT => Some(StopReason::Interrupt),
+            SIGUSR1 => Some(StopReason::Warning),
             _ => Some(StopReason::Terminate),
         }
     }

@@ -3,8 +3,8 @@
 
 use super::codes::CodeRecord;
 use super::network::Network;
-use super::progress::Progress;
 use super::plan::Plan;
+use super::progress::Progress;
 use super::step::{StepNumbers, StepOutcome, take_step};
 use super::stop::{StopReason, StopSignal};
 use crate::config::Experiment;
@@ -28,6 +28,8 @@ pub struct Trainer<'a> {
     pub(super) saved_step: Option<u64>,
     /// When a failed save is tried again.
     pub(super) retry_save_at: Option<u64>,
+    /// Whether the last row could be written; else rows wait in memory for the next save.
+    pub(super) is_recording: bool,
     stop: StopSignal,
     observer: &'a mut dyn Observer,
 }
@@ -39,6 +41,8 @@ pub enum Ending {
     Finished,
     /// It was asked to stop; its state is saved.
     Stopped(StopReason),
+    /// All steps were done before; nothing was changed.
+    AlreadyFinished,
 }
 
 impl<'a> Trainer<'a> {
@@ -52,8 +56,8 @@ impl<'a> Trainer<'a> {
         observer: &'a mut dyn Observer,
     ) -> Self {
         let (codes, progress) = (CodeRecord::default(), Progress::default());
-        let (held_out_loss, saved_step, retry_save_at) = (None, None, None);
-        Self { experiment, plan, run, network, codes, progress, held_out_loss, saved_step, retry_save_at, stop, observer }
+        let (held_out_loss, saved_step, retry_save_at, is_recording) = (None, None, None, true);
+        Self { experiment, plan, run, network, codes, progress, held_out_loss, saved_step, retry_save_at, is_recording, stop, observer }
     }
 
     /// Goes on from `checkpoint`, if there is one, to the last step, or until asked to stop. `notes` are what to say first.
@@ -61,26 +65,30 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// Too many steps in a row were not finite, or the last state could not be saved. Every older checkpoint stays.
     pub fn run(mut self, checkpoint: Option<&Checkpoint>, notes: &[String]) -> Result<Ending> {
-        let ending = checkpoint.map_or(Ok(()), |checkpoint| self.restore(checkpoint)).and_then(|()| self.train(notes));
+        let restored = checkpoint.map_or(Ok(()), |checkpoint| self.restore(checkpoint));
+        self.observer.started(self.progress.step, self.experiment.train.num_steps);
+        notes.iter().for_each(|note| self.note(note));
+        let ending = restored.and_then(|()| self.train());
         let event = match &ending {
-            Ok(Ending::Finished) => Event::Finished,
+            Ok(Ending::Finished | Ending::AlreadyFinished) => Event::Finished,
             Ok(Ending::Stopped(reason)) => Event::Stopped { reason: reason.name().into() },
             Err(error) => Event::Failed { reason: error.to_string() },
         };
         self.run.event(self.progress.step, event);
+        let _ = self.run.sync(); // the last rows and the event; how the run ended is known without them
         ending
     }
 
-    fn train(&mut self, notes: &[String]) -> Result<Ending> {
-        self.observer.started(self.progress.step, self.experiment.train.num_steps);
-        notes.iter().for_each(|note| self.note(note));
+    fn train(&mut self) -> Result<Ending> {
         while self.progress.step < self.experiment.train.num_steps {
             if let Some(reason) = self.stop.requested() {
                 self.save_before_leaving()?;
                 return Ok(Ending::Stopped(reason));
             }
-            self.step()?;
-            self.record_codes()?;
+            if !self.step()? {
+                continue; // asked to stop between micro-batches
+            }
+            self.record_codes();
             self.evaluate()?;
             self.sample()?;
             self.save()?;
@@ -89,7 +97,8 @@ impl<'a> Trainer<'a> {
         Ok(Ending::Finished)
     }
 
-    fn step(&mut self) -> Result<()> {
+    /// Takes a step; false when it was asked to stop before the last micro-batch, so that nothing has moved.
+    fn step(&mut self) -> Result<bool> {
         let start = Instant::now();
         let step = self.progress.step + 1;
         let numbers = StepNumbers {
@@ -98,11 +107,20 @@ impl<'a> Trainer<'a> {
             max_grad_norm: self.experiment.train.max_grad_norm,
         };
         let (objective, decoder) = (&mut self.plan.objective, &self.network.decoder);
-        let losses = (0..self.experiment.train.accumulation_steps).map(|_| objective.next_loss(decoder));
-        let outcome = take_step(&mut self.network.optimizer, losses, numbers)?;
+        let mut is_abandoned = false;
+        let losses = (0..self.experiment.train.accumulation_steps).map(|_| {
+            is_abandoned = self.stop.requested().is_some();
+            if is_abandoned { Err(Error::ours("asked to stop")) } else { objective.next_loss(decoder) }
+        });
+        let outcome = take_step(&mut self.network.optimizer, losses, numbers);
+        if is_abandoned {
+            self.plan.objective.seek(self.progress.data_position);
+            return Ok(false);
+        }
+        let outcome = outcome?;
         self.count(&outcome);
-        self.record(numbers, outcome, start.elapsed().as_secs_f64())?;
-        self.stop_when_lost()
+        self.record(numbers, outcome, start.elapsed().as_secs_f64());
+        self.stop_when_lost().map(|()| true)
     }
 
     fn count(&mut self, outcome: &StepOutcome) {
@@ -117,7 +135,7 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    fn record(&mut self, numbers: StepNumbers, outcome: StepOutcome, step_seconds: f64) -> Result<()> {
+    fn record(&mut self, numbers: StepNumbers, outcome: StepOutcome, step_seconds: f64) {
         let tokens_per_step = self.plan.objective.tokens_per_batch() * self.experiment.train.accumulation_steps as u64;
         let row = MetricsRow {
             step: self.progress.step,
@@ -131,9 +149,9 @@ impl<'a> Trainer<'a> {
             tokens_per_second: tokens_per_step as f64 / step_seconds,
             unix_time: crate::run::unix_time(),
         };
-        self.run.logs.metrics.append(&row)?;
+        let written = self.run.logs.metrics.append(&row);
+        self.note_failed_row(written);
         self.observer.stepped(&row, self.progress.loss_average);
-        Ok(())
     }
 
     fn stop_when_lost(&self) -> Result<()> {
@@ -145,16 +163,24 @@ impl<'a> Trainer<'a> {
         Err(Error::ours(message).hint("lower train.optimizer.learning_rate and resume: the last checkpoint is intact"))
     }
 
-    fn record_codes(&mut self) -> Result<()> {
+    fn record_codes(&mut self) {
         let cadence = self.experiment.train.record_codes_every;
         if cadence == 0 || !self.progress.step.is_multiple_of(cadence) {
-            return Ok(());
+            return;
         }
         let quantizer = self.experiment.model.bit_linear.weights;
         for row in self.codes.update(&self.network.decoder, quantizer, self.progress.step) {
-            self.run.logs.codes.append(&row)?;
+            let written = self.run.logs.codes.append(&row);
+            self.note_failed_row(written);
         }
-        Ok(())
+    }
+
+    /// A full disk does not end a run: rows that cannot be written are kept, and a save, which needs them, tries again.
+    fn note_failed_row(&mut self, written: Result<()>) {
+        let Err(error) = written else { return };
+        if std::mem::replace(&mut self.is_recording, false) {
+            self.note(&format!("warning: {error}; rows are kept in memory, and the next save tries again"));
+        }
     }
 
     fn evaluate(&mut self) -> Result<()> {
@@ -164,7 +190,8 @@ impl<'a> Trainer<'a> {
         }
         let rows = self.plan.objective.evaluate(&self.network.decoder, self.progress.step)?;
         for row in &rows {
-            self.run.logs.evaluations.append(row)?;
+            let written = self.run.logs.evaluations.append(row);
+            self.note_failed_row(written);
         }
         self.held_out_loss = rows.iter().find(|row| row.metric == "loss").map(|row| row.value);
         self.observer.evaluated(&rows);
@@ -178,7 +205,8 @@ impl<'a> Trainer<'a> {
         let prompts = self.experiment.sampling.prompts.clone();
         let rows = prompts.into_iter().map(|prompt| self.continued(prompt)).collect::<Result<Vec<_>>>()?;
         for row in &rows {
-            self.run.logs.samples.append(row)?;
+            let written = self.run.logs.samples.append(row);
+            self.note_failed_row(written);
         }
         self.observer.sampled(&rows);
         Ok(())
@@ -212,3 +240,7 @@ impl<'a> Trainer<'a> {
         self.observer.noted(message);
     }
 }
+
+#[cfg(test)]
+#[path = "trainer_tests.rs"]
+mod tests;

@@ -4,8 +4,8 @@ use crate::config::{ModelConfig, NormPlacement};
 use crate::model::RotaryTables;
 use crate::model::bit_linear::{BitLinear, BitLinearOptions};
 use crate::model::norm::RmsNorm;
-use tch::{Device, Kind, Tensor};
 use tch::nn::Path;
+use tch::{Device, Kind, Tensor};
 
 /// q, k, v and o as BitLinear, with a sub-norm before o where the config has one.
 #[derive(Debug)]

@@ -80,8 +80,21 @@ impl<'fs> Checkpoints<'fs> {
         })
     }
 
-    /// The whole checkpoint with the highest step, and the damaged ones that were passed over. Reads every byte of what it looks at.
+    /// The whole checkpoint with the highest step, and the damaged ones that were passed over. Reads every byte of what it looks at. While
+    /// a trainer saves and prunes, what is looked at may go: then it looks again.
     pub fn latest(&self) -> Result<Latest> {
+        const NUM_LOOKS: usize = 5;
+        for _ in 1..NUM_LOOKS {
+            let latest = self.look_for_latest()?;
+            let gone = latest.damaged.iter().find(|damaged| matches!(self.fs.exists(&damaged.path), Ok(false)));
+            if gone.is_none() {
+                return Ok(latest);
+            }
+        }
+        self.look_for_latest()
+    }
+
+    fn look_for_latest(&self) -> Result<Latest> {
         let mut latest = Latest::default();
         for step in self.steps()?.into_iter().rev() {
             match self.verify(step) {

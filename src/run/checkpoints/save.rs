@@ -166,10 +166,11 @@ impl CheckpointStore<'_> {
         self.replace(record.step, temporary, &target).map(|()| false)
     }
 
-    /// At every moment the old checkpoint or the new one is there; `clean` brings the old one back if the new one did not arrive.
+    /// At every moment the old checkpoint or the new one is there, whichever of the two renames a power cut undoes; `clean` brings the
+    /// old one back if the new one did not arrive.
     fn replace(&self, step: u64, temporary: &Path, target: &Path) -> Result<()> {
         self.rename(target, &self.replaced_path_of(step))?;
-        let replaced = self.sync_parent().and_then(|()| self.rename_and_sync(temporary, target));
+        let replaced = self.rename_and_sync(temporary, target);
         let settled = self.settle_replaced(step);
         replaced.and(settled)
     }

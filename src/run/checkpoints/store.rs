@@ -45,7 +45,7 @@ impl<'fs> CheckpointStore<'fs> {
         Ok(latest)
     }
 
-    /// The checkpoint of `step`, which is never pruned from now on.
+    /// The checkpoint of `step`, which is never pruned from now on. Newer ones stay, and are replaced as their steps are saved again.
     pub fn load(&mut self, step: u64) -> Result<Checkpoint> {
         let checkpoint = self.checkpoints.open(step)?;
         self.resumed_from = Some(step);
@@ -70,7 +70,6 @@ impl<'fs> CheckpointStore<'fs> {
         let is_replaced = self.checkpoints.fs.exists(&target).context(|| format!("looking at {}", target.display()))?;
         let to = if is_replaced { self.trash_of(step) } else { target };
         self.rename(&self.replaced_path_of(step), &to)?;
-        self.sync_parent()?;
         if is_replaced { remove_tree(self.checkpoints.fs, &to).context(|| format!("removing {}", to.display())) } else { Ok(()) }
     }
 

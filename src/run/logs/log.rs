@@ -8,25 +8,24 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 /// A log that grows by one write call a row. Rows are durable after [`sync`](Self::sync), which every checkpoint does before its commit.
-pub struct Log<R> {
-    file: AppendFile,
+pub struct Log<'fs, R> {
+    file: AppendFile<'fs>,
     row: PhantomData<fn(&R)>,
 }
 
-impl<R: LogRow> Log<R> {
+impl<'fs, R: LogRow> Log<'fs, R> {
     /// Begins the log at `path`, or goes on with all that is whole in it.
-    pub fn open(fs: &dyn FileSystem, path: &Path) -> Result<Self> {
+    pub fn open(fs: &'fs dyn FileSystem, path: &Path) -> Result<Self> {
         Self::open_for_resume(fs, path, u64::MAX)
     }
 
     /// Goes on with the log after `step`: rows beyond it, a torn last line and damaged lines are dropped, before anything is appended.
-    /// When whole rows are cut, the log as it was stays beside it as `<name>.bak`. Events are never cut.
-    pub fn open_for_resume(fs: &dyn FileSystem, path: &Path, step: u64) -> Result<Self> {
+    /// When more than a torn last line goes, the log as it was stays beside it as `<name>.bak`. Events are never cut.
+    pub fn open_for_resume(fs: &'fs dyn FileSystem, path: &Path, step: u64) -> Result<Self> {
         let old = read_if_present(fs, path)?;
         let content = old.as_deref().unwrap_or_default();
-        let lines = scan::<R>(content);
-        let (kept, cut): (Vec<_>, Vec<_>) = lines.into_iter().filter(|line| line.row.is_some()).partition(|line| stays(line, step));
-        let wanted = text_of(&kept);
+        let (kept, cut): (Vec<_>, Vec<_>) = scan::<R>(content).into_iter().partition(|line| stays(line, step));
+        let wanted = text_of(content, &kept)?;
         if !cut.is_empty() {
             write_atomically(fs, &backup_of(path), content)?;
         }
@@ -37,6 +36,9 @@ impl<R: LogRow> Log<R> {
     }
 
     /// Appends a row in one write call.
+    ///
+    /// # Errors
+    /// A row that the format cannot hold is not taken. One that the disk refuses is kept, and [`sync`](Self::sync) tries again.
     pub fn append(&mut self, row: &R) -> Result<()> {
         self.file.append(&row::encode(row)?)
     }
@@ -48,13 +50,20 @@ impl<R: LogRow> Log<R> {
 }
 
 fn stays<R: LogRow>(line: &Line<'_, R>, step: u64) -> bool {
-    !R::IS_CUT || line.row.as_ref().is_some_and(|row| row.step() <= step)
+    line.row.as_ref().is_some_and(|row| !R::IS_CUT || row.step() <= step)
 }
 
-fn text_of<R: LogRow>(lines: &[Line<'_, R>]) -> Vec<u8> {
+/// The kept lines under today's header; written anew where the old header has other columns or another order.
+fn text_of<R: LogRow>(old: &[u8], kept: &[Line<'_, R>]) -> Result<Vec<u8>> {
     let mut text = row::header::<R>();
-    lines.iter().for_each(|line| text.extend_from_slice(line.text));
-    text
+    let is_same_header = old.starts_with(&text);
+    for line in kept {
+        match &line.row {
+            Some(row) if !is_same_header => text.extend(row::encode(row)?),
+            _ => text.extend_from_slice(line.text),
+        }
+    }
+    Ok(text)
 }
 
 fn backup_of(path: &Path) -> PathBuf {

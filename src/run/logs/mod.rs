@@ -6,6 +6,9 @@ mod read;
 mod row;
 mod run_logs;
 
+#[cfg(test)]
+mod tests;
+
 pub use log::Log;
 pub use read::{LogContent, read_log};
 pub use row::{LogFormat, LogRow};

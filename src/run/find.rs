@@ -1,0 +1,111 @@
+//! From what a user types to a run: an id, a unique beginning of one, a path, or nothing. What a run holds is the business of `status`.
+
+use super::{Manifest, RunDirectory};
+use crate::storage::{EntryKind, FileSystem};
+use crate::{Context, Error, Result};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+/// Stands for the newest run, unless a run has this id.
+const NEWEST: &str = "latest";
+const START_ONE: &str = "start one with: just train-simple";
+/// So many ids a message names.
+const MAX_NAMED: usize = 5;
+
+/// The run that `name` means below `runs_dir`: an id, the beginning of exactly one id, a path to a run, or `latest`. No name is the run
+/// that was launched last.
+///
+/// # Errors
+/// The user's: no runs at all, no run of that name (with the nearest ids), several whose ids begin so.
+pub fn find_run(fs: &dyn FileSystem, runs_dir: &Path, name: Option<&str>) -> Result<RunDirectory> {
+    let runs = list_runs(fs, runs_dir)?;
+    let Some(name) = name else { return newest(runs, runs_dir) };
+    if let Some(run) = runs.iter().find(|run| run.id() == name) {
+        return Ok(run.clone());
+    }
+    if name == NEWEST {
+        return newest(runs, runs_dir);
+    }
+    let (mut begun, others): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| !name.is_empty() && run.id().starts_with(name));
+    match (begun.len(), run_at(Path::new(name))) {
+        (_, Some(run)) => Ok(run),
+        (1, _) => Ok(begun.swap_remove(0)),
+        (0, _) => Err(unknown(name, runs_dir, &others)),
+        _ => Err(ambiguous(name, &begun)),
+    }
+}
+
+/// Every run below `runs_dir`, the one launched last at the end. A `runs_dir` that is absent holds none.
+pub fn list_runs(fs: &dyn FileSystem, runs_dir: &Path) -> Result<Vec<RunDirectory>> {
+    let entries = match fs.list(runs_dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        entries => entries.context(|| format!("listing {}", runs_dir.display())).map_err(Error::blame_input)?,
+    };
+    let is_candidate = |kind| matches!(kind, EntryKind::Directory | EntryKind::Other); // a run may be linked from another disk
+    let paths = entries.iter().filter(|entry| is_candidate(entry.kind)).map(|entry| runs_dir.join(&entry.name));
+    let mut runs: Vec<_> = paths.map(RunDirectory::new).filter(is_run).map(|run| (launch_time(fs, &run), run)).collect();
+    runs.sort_by(|(time, run), (other_time, other)| time.total_cmp(other_time).then_with(|| run.id().cmp(&other.id())));
+    Ok(runs.into_iter().map(|(_, run)| run).collect())
+}
+
+fn is_run(run: &RunDirectory) -> bool {
+    run.config_path().is_file() || run.manifest_path().is_file() || run.logs_dir().is_dir()
+}
+
+/// When a trainer was last launched on it, in seconds since 1970; without a manifest, when its directory last changed.
+fn launch_time(fs: &dyn FileSystem, run: &RunDirectory) -> f64 {
+    let launched = Manifest::read(fs, run).ok().and_then(|manifest| manifest.launches.last().map(|launch| launch.unix_time as f64));
+    launched.or_else(|| modified(run.path())).unwrap_or(0.0)
+}
+
+/// When a file or directory last changed, in seconds since 1970.
+pub(super) fn modified(path: &Path) -> Option<f64> {
+    let time = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()?;
+    Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
+}
+
+fn newest(mut runs: Vec<RunDirectory>, runs_dir: &Path) -> Result<RunDirectory> {
+    runs.pop().ok_or_else(|| no_runs(runs_dir))
+}
+
+/// The error for a `runs_dir` that holds no run.
+pub fn no_runs(runs_dir: &Path) -> Error {
+    Error::input(format!("there are no runs in {}", runs_dir.display())).hint(START_ONE)
+}
+
+/// The run whose directory is at `path`, under the name that the directory really has: `.` is fine.
+fn run_at(path: &Path) -> Option<RunDirectory> {
+    let run = RunDirectory::new(path);
+    if !is_run(&run) {
+        return None;
+    }
+    let is_named = path.file_name().is_some();
+    Some(if is_named { run } else { RunDirectory::new(path.canonicalize().unwrap_or_else(|_| PathBuf::from(path))) })
+}
+
+fn unknown(name: &str, runs_dir: &Path, runs: &[RunDirectory]) -> Error {
+    if runs.is_empty() {
+        return Error::input(format!("there is no run {name:?}, nor any other in {}", runs_dir.display())).hint(START_ONE);
+    }
+    let mut ids: Vec<String> = runs.iter().rev().map(RunDirectory::id).collect();
+    ids.sort_by_key(|id| strsim::damerau_levenshtein(id, name)); // stable: of equals the newest comes first
+    Error::input(format!("there is no run {name:?} in {}", runs_dir.display())).hint(format!("there is {}", enumerate(&ids)))
+}
+
+fn ambiguous(name: &str, candidates: &[RunDirectory]) -> Error {
+    let ids: Vec<String> = candidates.iter().rev().map(RunDirectory::id).collect();
+    Error::input(format!("{name:?} is the beginning of {} runs", ids.len())).hint(format!("type more of the id: {}", enumerate(&ids)))
+}
+
+fn enumerate(ids: &[String]) -> String {
+    let named = ids[..ids.len().min(MAX_NAMED)].join(", ");
+    match ids.len().saturating_sub(MAX_NAMED) {
+        0 => named,
+        rest => format!("{named} and {rest} more"),
+    }
+}
+
+#[cfg(test)]
+#[path = "find_tests.rs"]
+mod tests;

@@ -1,0 +1,244 @@
+//! A run that was stopped and resumed is the run that never stopped, byte for byte: weights, optimizer, codes, progress, logs.
+#![cfg(all(unix, feature = "torch"))]
+
+mod tiny;
+
+use bitnet::config::Overrides;
+use bitnet::run::{Manifest, MetricsRow, Observer};
+use bitnet::storage::DISK;
+use bitnet::train::{Ending, Launch, StopReason, StopSignal};
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::{Mutex, PoisonError};
+use tiny::{Runs, assert_same, events, experiment, finish, num_steps, stderr, stdout, stop_after};
+
+/// Initial weights come from libtorch's one generator: trainers in one process take turns.
+static ONE_TRAINER: Mutex<()> = Mutex::new(());
+
+/// Asks for a stop after some step.
+struct StopAt {
+    stop: StopSignal,
+    step: Option<u64>,
+}
+
+impl Observer for StopAt {
+    fn stepped(&mut self, row: &MetricsRow, _loss_average: f64) {
+        if Some(row.step) == self.step {
+            self.stop.request(StopReason::Interrupt);
+        }
+    }
+}
+
+/// Trains run `id` in this process, to the end or to `stop_at`.
+fn train(runs: &Runs, id: &str, set: &[&str], is_resumed: bool, stop_at: Option<u64>) -> Ending {
+    let _turn = ONE_TRAINER.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::set_num_threads(1);
+    let overrides = Overrides { set: set.iter().map(ToString::to_string).collect(), ..Overrides::default() };
+    let launch = match is_resumed {
+        true => Launch::resume(&DISK, runs.path(), id, Some(&experiment()), &Overrides::default()),
+        false => Launch::create(&DISK, runs.path(), Some(id), &experiment(), &overrides),
+    };
+    let stop = StopSignal::default();
+    launch.unwrap().run(stop.clone(), &mut StopAt { stop, step: stop_at }).unwrap()
+}
+
+#[track_caller]
+fn stopping_at_any_step_changes_nothing(set: &[&str], stops: &[u64]) {
+    let runs = Runs::new();
+    assert_eq!(train(&runs, "undisturbed", set, false, None), Ending::Finished);
+    for stop in stops {
+        let id = format!("stopped-at-{stop}");
+        assert_eq!(train(&runs, &id, set, false, Some(*stop)), Ending::Stopped(StopReason::Interrupt));
+        assert_eq!(num_steps(&runs.run(&id)) as u64, *stop);
+        assert_eq!(train(&runs, &id, set, true, None), Ending::Finished);
+        assert_same(&runs.run(&id), &runs.run("undisturbed"));
+    }
+}
+
+#[test]
+fn stopping_at_any_step_in_float32_changes_nothing() {
+    // 7: evaluated; 10: saved; 11: sampled; 35: evaluated and codes recorded; 59: one step is left.
+    stopping_at_any_step_changes_nothing(&[], &[1, 7, 10, 11, 23, 35, 59]);
+}
+
+#[test]
+fn stopping_in_bfloat16_with_accumulation_changes_nothing() {
+    stopping_at_any_step_changes_nothing(&["precision=bfloat16", "train.accumulation_steps=3"], &[9, 31]);
+}
+
+#[test]
+fn stopping_a_full_precision_run_with_an_untied_head_changes_nothing() {
+    let set = ["model.bit_linear.weights=none", "model.bit_linear.activations=none", "model.tie_word_embeddings=false"];
+    stopping_at_any_step_changes_nothing(&set, &[13]);
+}
+
+#[test]
+fn stopping_at_every_tenth_step_changes_nothing() {
+    let runs = Runs::new();
+    train(&runs, "undisturbed", &[], false, None);
+    train(&runs, "often", &[], false, Some(4));
+    for stop in [14, 24, 34, 44, 54] {
+        train(&runs, "often", &[], true, Some(stop));
+    }
+    assert_eq!(train(&runs, "often", &[], true, None), Ending::Finished);
+    assert_same(&runs.run("often"), &runs.run("undisturbed"));
+}
+
+#[test]
+fn a_signal_before_the_first_step_leaves_a_run_that_can_be_resumed() {
+    let runs = Runs::new();
+    train(&runs, "undisturbed", &[], false, None);
+    {
+        let _turn = ONE_TRAINER.lock().unwrap_or_else(PoisonError::into_inner);
+        let launch = Launch::create(&DISK, runs.path(), Some("early"), &experiment(), &Overrides::default()).unwrap();
+        let stop = StopSignal::default();
+        stop.request(StopReason::Terminate);
+        assert_eq!(launch.run(stop, &mut bitnet::run::Silent).unwrap(), Ending::Stopped(StopReason::Terminate));
+    }
+    assert_eq!(num_steps(&runs.run("early")), 0);
+    assert_eq!(train(&runs, "early", &[], true, None), Ending::Finished);
+    assert_same(&runs.run("early"), &runs.run("undisturbed"));
+}
+
+const LONG: [&str; 2] = ["--num-steps", "400"];
+
+/// Stops process after process until one was caught before its end, resumes it, and compares it with one that nobody stopped.
+fn a_process_stopped_by(signal: &str, has_ended_well: impl Fn(&std::process::Output) -> bool) {
+    let runs = Runs::new();
+    finish(runs.start("undisturbed", &LONG), 0);
+    let caught = (0..50).map(|attempt| format!("attempt-{attempt}")).find(|id| {
+        let output = stop_after(&runs.run(id), runs.start(id, &LONG), 40, &[signal]);
+        output.is_some_and(|output| {
+            assert!(has_ended_well(&output), "{:?}\n{}", output.status, stderr(&output));
+            true
+        })
+    });
+    let id = caught.unwrap();
+    assert!(num_steps(&runs.run(&id)) < 400);
+    finish(runs.resume(&id, &[]), 0);
+    assert_same(&runs.run(&id), &runs.run("undisturbed"));
+}
+
+#[test]
+fn a_process_stopped_by_sigint_goes_on_as_if_it_had_not() {
+    a_process_stopped_by("INT", |output| output.status.code() == Some(0));
+}
+
+#[test]
+fn a_process_stopped_by_sigterm_goes_on_as_if_it_had_not() {
+    a_process_stopped_by("TERM", |output| output.status.code() == Some(75));
+}
+
+#[test]
+fn a_process_stopped_by_sigkill_goes_on_as_if_it_had_not() {
+    a_process_stopped_by("KILL", |output| output.status.signal() == Some(9));
+}
+
+#[test]
+fn a_run_id_that_exists_is_refused_and_nothing_is_overwritten() {
+    let runs = Runs::new();
+    finish(runs.start("mine", &["--num-steps", "10"]), 0);
+    let before = files_of(&runs);
+    let output = finish(runs.start("mine", &["--num-steps", "20"]), 2);
+    assert!(stderr(&output).contains("exists already"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--run-id mine --resume"), "{}", stderr(&output));
+    assert_eq!(stdout(&output), "");
+    assert!(before == files_of(&runs));
+}
+
+#[test]
+fn resuming_a_finished_run_does_nothing_and_says_so() {
+    let runs = Runs::new();
+    finish(runs.start("mine", &["--num-steps", "10"]), 0);
+    let before = files_of(&runs);
+    let output = finish(runs.resume("mine", &[]), 0);
+    assert!(stderr(&output).contains("nothing to do: mine has taken all its steps"), "{}", stderr(&output));
+    assert!(before == files_of(&runs));
+}
+
+#[test]
+fn an_unknown_run_cannot_be_resumed() {
+    let runs = Runs::new();
+    let output = finish(runs.resume("absent", &[]), 2);
+    assert!(stderr(&output).contains("absent is no run"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("hint: start it without --resume"), "{}", stderr(&output));
+    assert!(!runs.run("absent").path().exists());
+}
+
+#[test]
+fn a_run_whose_creation_was_cut_short_is_told_from_one_that_never_was() {
+    let runs = Runs::new();
+    fs::create_dir(runs.run("half").path()).unwrap();
+    let output = finish(runs.resume("half", &[]), 2);
+    assert!(stderr(&output).contains("remove"), "{}", stderr(&output));
+}
+
+#[test]
+fn flags_that_would_change_what_a_checkpoint_means_are_refused() {
+    let runs = Runs::new();
+    finish(runs.start("mine", &["--num-steps", "10"]), 0);
+    let before = files_of(&runs);
+    let flags: [(&[&str], &str); 6] = [
+        (&["--batch-size", "8"], "train.batch_size"),
+        (&["--seq-len", "20"], "train.seq_len"),
+        (&["--seed", "8"], "seed"),
+        (&["--set", "model.num_hidden_layers=3"], "model"),
+        (&["--set", "data.arithmetic.largest_operand=19"], "data"),
+        (&["--set", "train.accumulation_steps=2"], "train.accumulation_steps"),
+    ];
+    for (flags, key) in flags {
+        let output = finish(runs.resume("mine", &[&["--num-steps", "20"], flags].concat()), 2);
+        assert!(stderr(&output).contains(&format!("`{key}` cannot change")), "{}", stderr(&output));
+        assert!(before == files_of(&runs), "{flags:?} changed the run");
+    }
+}
+
+#[test]
+fn fewer_steps_than_were_taken_are_refused() {
+    let runs = Runs::new();
+    finish(runs.start("mine", &["--num-steps", "10"]), 0);
+    let before = files_of(&runs);
+    let output = finish(runs.resume("mine", &["--num-steps", "5"]), 2);
+    assert!(stderr(&output).contains("has taken 10 steps, more than train.num_steps = 5"), "{}", stderr(&output));
+    assert!(before == files_of(&runs));
+}
+
+#[test]
+fn another_experiment_is_refused_and_none_is_needed() {
+    let runs = Runs::new();
+    finish(runs.start("mine", &["--num-steps", "10"]), 0);
+    let output = finish(runs.command(&["arithmetic", "--run-id", "mine", "--resume"]), 2);
+    assert!(stderr(&output).contains("run mine is of the experiment `tiny`, not of `arithmetic`"), "{}", stderr(&output));
+    let output = finish(runs.command(&["--run-id", "mine", "--resume", "--num-steps", "12"]), 0);
+    assert!(stderr(&output).contains("resuming after step 10"), "{}", stderr(&output));
+}
+
+#[test]
+fn more_steps_make_a_finished_run_longer() {
+    let runs = Runs::new();
+    finish(runs.start("mine", &["--num-steps", "20"]), 0);
+    finish(runs.resume("mine", &["--num-steps", "30"]), 0);
+    let run = runs.run("mine");
+    assert_eq!(num_steps(&run), 30);
+    assert!(fs::read_to_string(run.config_path()).unwrap().contains("num_steps: 30"));
+    let launches = Manifest::read(&DISK, &run).unwrap().launches;
+    assert_eq!(launches.iter().map(|launch| launch.resumed_from_step).collect::<Vec<_>>(), [None, Some(20)]);
+    assert_eq!(events(&run).last().unwrap().step, 30);
+}
+
+/// Every file with its content; but for the lock, which names the last process.
+fn files_of(runs: &Runs) -> Vec<(String, Vec<u8>)> {
+    fn walk(dir: &std::path::Path, found: &mut Vec<(String, Vec<u8>)>) {
+        for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            match entry.is_dir() {
+                true => walk(&entry, found),
+                false if entry.ends_with("run.lock") => {}
+                false => found.push((entry.display().to_string(), fs::read(&entry).unwrap())),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(runs.path(), &mut found);
+    found.sort();
+    found
+}
