@@ -6,7 +6,8 @@ mod recorded;
 
 use bitnet::config::{DeviceChoice, Experiment, ModelConfig, OptimizerConfig, Overrides, Precision, load};
 use bitnet::data::IGNORED_TARGET;
-use bitnet::model::{Decoder, restore_parameters};
+use bitnet::libtorch::restore_parameters;
+use bitnet::model::Decoder;
 use bitnet::optimizer::Adamw;
 use bitnet::tasks::Task;
 use bitnet::tokenizer::Tokenizer;

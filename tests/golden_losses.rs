@@ -4,7 +4,7 @@
 
 use bitnet::config::{DataConfig, DeviceChoice, Experiment, Overrides, Precision, load};
 use bitnet::data::ArithmeticSource;
-use bitnet::model::TensorFile;
+use bitnet::libtorch::TensorFile;
 use bitnet::schedule::{learning_rate, weight_decay};
 use bitnet::tasks::Task;
 use bitnet::tokenizer::Tokenizer;

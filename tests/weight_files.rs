@@ -5,7 +5,8 @@
 mod recorded;
 
 use bitnet::config::{ModelConfig, Precision};
-use bitnet::model::{Decoder, Sampler, SamplingOptions, TensorFile, generate, load_decoder, load_tensors};
+use bitnet::libtorch::{TensorFile, load_tensors};
+use bitnet::model::{Decoder, Sampler, SamplingOptions, generate, load_decoder};
 use recorded::{Recorded, assert_near, bits};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::BTreeMap;

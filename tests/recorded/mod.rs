@@ -1,7 +1,7 @@
 //! Tensors recorded under tests/reference, as libtorch's; and how far two tensors are apart. What is compared is each test's business.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use bitnet::model::load_tensors;
+use bitnet::libtorch::load_tensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 use tch::{Kind, Tensor};
