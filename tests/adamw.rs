@@ -4,8 +4,7 @@
 mod recorded;
 
 use bitnet::config::OptimizerConfig;
-use bitnet::libtorch::clip_gradients;
-use bitnet::libtorch::{TensorFile, load_tensors};
+use bitnet::libtorch::{TensorFile, clip_gradients, load_tensors};
 use bitnet::optimizer::Adamw;
 use bitnet::train::{StepNumbers, take_step};
 use recorded::{Recorded, assert_near, bits, floats};
