@@ -10,6 +10,10 @@ fn program(name: &str) -> Command {
         "plot-loss" => env!("CARGO_BIN_EXE_plot-loss"),
         #[cfg(feature = "torch")]
         "train" => env!("CARGO_BIN_EXE_train"),
+        #[cfg(feature = "torch")]
+        "evaluate" => env!("CARGO_BIN_EXE_evaluate"),
+        #[cfg(feature = "torch")]
+        "chat" => env!("CARGO_BIN_EXE_chat"),
         _ => panic!("{name} is not built with these features"),
     };
     let mut command = Command::new(path);
@@ -55,3 +59,5 @@ macro_rules! binaries {
 }
 
 binaries!(check_status "check-status", plot_loss "plot-loss");
+#[cfg(feature = "torch")]
+binaries!(train "train", evaluate "evaluate", chat "chat");
