@@ -30,9 +30,10 @@ train-arithmetic *flags: setup
 [group('experiments')]
 [no-exit-message]
 exp-arithmetic *flags: setup
-    cargo run --release --bin train -- experiments/arithmetic "$@"
-    cargo run --release --bin evaluate
-    cargo run --profile everyday --no-default-features --bin plot-loss
+    run=$(cargo run --release --bin train -- experiments/arithmetic "$@") \
+        && if [ ! -d "$run" ]; then printf '%s\n' "$run"; exit; fi \
+        && cargo run --release --bin evaluate -- "$run" \
+        && cargo run --profile everyday --no-default-features --bin plot-loss -- "$run"
 
 # Score a run on held-out problems (id, prefix or path; the newest run without one)
 [group('runs')]
@@ -44,13 +45,13 @@ evaluate *args: setup
 [group('runs')]
 [no-exit-message]
 check-status *args:
-    @cargo run --quiet --profile everyday --no-default-features --bin check-status -- "$@"
+    @cargo run --profile everyday --no-default-features --bin check-status -- "$@"
 
 # Draw the loss of one run or several (-o loss.svg, --smooth 0.9, --terminal)
 [group('runs')]
 [no-exit-message]
 plot-loss *args:
-    @cargo run --quiet --profile everyday --no-default-features --bin plot-loss -- "$@"
+    @cargo run --profile everyday --no-default-features --bin plot-loss -- "$@"
 
 # Talk to a run's newest checkpoint
 [group('runs')]
@@ -85,4 +86,4 @@ kill-loop kills="20": setup
 # Print the shell completions of every binary (bash, zsh, fish)
 [group('development')]
 completions shell: setup
-    @for binary in train evaluate chat check-status plot-loss; do cargo run --quiet --release --bin "$binary" -- --completions "$1"; done
+    @for binary in train evaluate chat check-status plot-loss; do cargo run --release --bin "$binary" -- --completions "$1"; done

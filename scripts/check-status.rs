@@ -6,7 +6,7 @@ use bitnet::run::{self, RunDirectory, Status, find_run, list_runs, no_runs};
 use bitnet::storage::DISK;
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -73,7 +73,7 @@ impl Arguments {
     }
 
     fn all(&self, width: usize) -> Result<String> {
-        let statuses = list_runs(&DISK, &self.runs_dir)?.iter().map(read).collect::<Result<Vec<Status>>>()?;
+        let statuses = list_runs(&DISK, &self.runs_dir)?.iter().filter_map(read_or_warn).collect::<Vec<Status>>();
         match (self.json, statuses.is_empty()) {
             (true, _) => self.json(&statuses),
             (false, true) => Err(no_runs(&self.runs_dir)),
@@ -87,6 +87,11 @@ impl Arguments {
         let json = if is_stream { serde_json::to_string(value)? } else { serde_json::to_string_pretty(value)? + "\n" };
         Ok(json)
     }
+}
+
+/// A run that cannot be read hides no other.
+fn read_or_warn(run: &RunDirectory) -> Option<Status> {
+    read(run).inspect_err(|error| drop(writeln!(stderr(), "warning: {error}"))).ok()
 }
 
 fn read(run: &RunDirectory) -> Result<Status> {

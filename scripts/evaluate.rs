@@ -29,8 +29,8 @@ struct Arguments {
     /// A run's id, a unique prefix of it, or its path; the newest run when absent
     run: Option<String>,
     /// Held-out problems of each operator; all of them when absent
-    #[arg(long, value_name = "N")]
-    problems: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    problems: Option<u32>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -57,7 +57,8 @@ fn evaluate(arguments: Arguments) -> Result<ExitCode> {
     let experiment = run.read_config()?;
     let checkpoint = run.newest_checkpoint(&DISK)?;
     let model = LoadedModel::load(checkpoint.path(), select_device(arguments.device)?, experiment.precision)?;
-    let questions = Task::new(&experiment.data)?.held_out_questions(experiment.seed, arguments.problems.unwrap_or(usize::MAX));
+    let questions = Task::new(&experiment.data)?
+        .held_out_questions(experiment.seed, arguments.problems.map_or(usize::MAX, |problems| problems as usize));
     let rows = evaluate_questions(&model.decoder, &questions, &model.tokenizer, checkpoint.step())?;
     let DataConfig::Arithmetic(arithmetic) = &experiment.data;
     let floor = Arithmetic::new(arithmetic)?.entropy_floor();

@@ -4,7 +4,7 @@ use bitnet::config::{Overrides, resolve};
 use bitnet::report::{TrainingProgress, run_binary, write_completions};
 use bitnet::run::RunDirectory;
 use bitnet::storage::DISK;
-use bitnet::train::{Ending, Launch, StopSignal};
+use bitnet::train::{Ending, Launch, Plan, StopSignal};
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
@@ -38,7 +38,7 @@ struct Arguments {
     #[arg(long, requires = "run_id")]
     resume: bool,
     /// Print the resolved config and what it will take, then stop
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
     /// Where runs lie
     #[arg(long, value_name = "DIR", default_value = DEFAULT_RUNS_DIR)]
@@ -86,6 +86,7 @@ fn named(experiment: &Option<PathBuf>) -> Result<&Path> {
 fn dry_run(arguments: &Arguments) -> Result<ExitCode> {
     let resolved = resolve(named(&arguments.experiment)?, &arguments.overrides)?;
     resolved.warnings.iter().for_each(|warning| say(format_args!("warning: {warning}")));
+    Plan::new(&resolved.experiment)?;
     write!(stdout(), "{}", resolved.experiment.to_yaml()?)?;
     say(format_args!("\n{}", resolved.experiment.estimate()));
     Ok(ExitCode::SUCCESS)

@@ -251,6 +251,13 @@ fn every_recipe_that_a_page_names_exists_and_has_a_line_of_its_own() {
 }
 
 #[test]
+fn no_page_has_a_gap_to_be_filled() {
+    let pages = files("").into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "md"));
+    let gaps = pages.filter(|path| ["GOES HERE", "TODO", "TBD"].iter().any(|gap| read(path).contains(gap)));
+    assert_none("pages with gaps", &gaps.map(|path| path.display().to_string()).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_two_commands_stand_before_line_20_of_the_readme() {
     let head: Vec<String> = read(Path::new("README.md")).lines().take(19).map(str::to_owned).collect();
     for command in ["$ cargo install --locked just && just train-simple 100", "$ just test"] {

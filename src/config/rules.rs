@@ -9,6 +9,9 @@ const LONGEST_NAME: usize = 36;
 /// Beyond any model that fits a machine: what is larger is a slip of the finger.
 const WIDEST: usize = 1 << 18;
 
+/// Padding, begin, end and unknown, which every tokenizer here has beside its characters (`tokenizer::SPECIAL_TOKENS`).
+const NUM_SPECIAL_TOKENS: usize = 4;
+
 /// A value that cannot be meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
@@ -128,8 +131,8 @@ fn second_stage(stage: &SecondStage) -> Verdict {
 pub(super) fn data(data: &DataConfig) -> Verdict {
     let DataConfig::Arithmetic(arithmetic) = data;
     let (operand, percent) = (arithmetic.largest_operand, arithmetic.held_out_percent);
-    let rule = "operands are 0 to this, and 1 to 9999 is supported";
-    require((1..=9999).contains(&operand), "data.arithmetic.largest_operand", operand, rule, "99 gives two digits")?;
+    let rule = "operands are 0 to this, and 1 to 999 is supported";
+    require((1..=999).contains(&operand), "data.arithmetic.largest_operand", operand, rule, "99 gives two digits")?;
     let rule = "a share in percent, 1 to 90: something must be left to train on and to test on";
     require((1..=90).contains(&percent), "data.arithmetic.held_out_percent", percent, rule, "10 is usual")?;
     operators(&arithmetic.operators)?;
@@ -188,7 +191,7 @@ pub(super) fn lengths(experiment: &Experiment) -> Verdict {
 /// The vocabulary holds the tokenizer's characters, and prompts consist of them.
 pub(super) fn alphabet(experiment: &Experiment) -> Verdict {
     let alphabet = experiment.data.alphabet();
-    let (rows, needed) = (experiment.model.vocab_size, alphabet.chars().count());
+    let (rows, needed) = (experiment.model.vocab_size, alphabet.chars().count() + NUM_SPECIAL_TOKENS);
     let rule = format!("the tokenizer has {needed} tokens");
     require(rows >= needed, "model.vocab_size", rows, rule, format!("take {} or more", needed.next_power_of_two()))?;
     for prompt in &experiment.sampling.prompts {

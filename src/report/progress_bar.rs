@@ -1,5 +1,6 @@
 //! A run drawn while it trains: a bar on a terminal, a line every few seconds elsewhere. Always on stderr.
 
+use super::units::duration;
 use crate::run::{EvaluationRow, MetricsRow, Observer, SampleRow};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write as _;
@@ -41,7 +42,8 @@ impl TrainingProgress {
         if self.bar.is_hidden() && (is_due || Some(row.step) == self.bar.length()) {
             self.last_line = Some(Instant::now());
             let num_steps = self.bar.length().unwrap_or(row.step);
-            self.line(&format!("step {}/{num_steps}  {message}  eta {}", row.step, duration(self.remaining(row.step, num_steps))));
+            let eta = duration(self.remaining(row.step, num_steps).as_secs_f64());
+            self.line(&format!("step {}/{num_steps}  {message}  eta {eta}", row.step));
         }
     }
 
@@ -55,7 +57,7 @@ impl Observer for TrainingProgress {
     fn started(&mut self, step: u64, num_steps: u64) {
         let style = ProgressStyle::with_template("{bar:24} {pos}/{len}  {msg}  eta {eta}").unwrap_or_else(|_| ProgressStyle::default_bar());
         let eta = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-            let _ = out.write_str(&duration(state.eta()));
+            let _ = out.write_str(&duration(state.eta().as_secs_f64()));
         };
         self.bar = ProgressBar::with_draw_target(Some(num_steps), ProgressDrawTarget::stderr_with_hz(5))
             .with_style(style.with_key("eta", eta))
@@ -94,15 +96,5 @@ impl Observer for TrainingProgress {
 impl Drop for TrainingProgress {
     fn drop(&mut self) {
         self.bar.abandon();
-    }
-}
-
-/// `1 h 02 min`, `3 min 07 s`, `12 s`.
-fn duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
     }
 }

@@ -50,7 +50,7 @@ pub fn list_runs(fs: &dyn FileSystem, runs_dir: &Path) -> Result<Vec<RunDirector
 }
 
 fn is_run(run: &RunDirectory) -> bool {
-    run.config_path().is_file() || run.manifest_path().is_file() || run.logs_dir().is_dir()
+    run.manifest_path().is_file() || run.logs_dir().is_dir()
 }
 
 /// When a trainer was last launched on it, in seconds since 1970; without a manifest, when its directory last changed.

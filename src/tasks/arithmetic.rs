@@ -235,6 +235,7 @@ impl Arithmetic {
         }
         let task = Self { probabilities, training, held_out };
         task.refuse_untrainable(config)?;
+        task.refuse_unmeasurable(config)?;
         Ok(task)
     }
 
@@ -244,6 +245,17 @@ impl Arithmetic {
                 let (percent, name) = (config.held_out_percent, operator.name());
                 let message = format!("data.arithmetic.held_out_percent is {percent}: no pair is left to train {name} on");
                 Err(Error::input(message).hint("lower held_out_percent, or raise largest_operand"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn refuse_unmeasurable(&self, config: &ArithmeticConfig) -> Result<()> {
+        match self.asked().find(|(operator, _)| self.held_out_pairs(*operator).is_empty()) {
+            Some((operator, _)) => {
+                let (percent, name) = (config.held_out_percent, operator.name());
+                let message = format!("data.arithmetic.held_out_percent is {percent}: no pair is held out to measure {name} on");
+                Err(Error::input(message).hint("raise held_out_percent or largest_operand"))
             }
             None => Ok(()),
         }

@@ -35,6 +35,7 @@ impl<'fs> Launch<'fs> {
         let resolved = resolve(experiment, overrides)?;
         let experiment = resolved.experiment;
         let device = select_device(experiment.device)?;
+        Plan::new(&experiment)?; // what it refuses must not take the id
         let id = id.map_or_else(|| free_default_id(runs_dir, &experiment), str::to_string);
         let directory = RunDirectory::create(fs, runs_dir, &id)?;
         let begun = directory.lock().and_then(|lock| directory.write_config(fs, &experiment).map(|()| lock));

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The top of the tree.
 pub fn root() -> &'static Path {
@@ -12,10 +13,23 @@ pub fn root() -> &'static Path {
 
 /// Every file below `dir` (relative to the root), as sorted paths relative to the root; what git ignores is left out.
 pub fn files(dir: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    walk(&root().join(dir), &mut found);
+    let mut found = known_to_git().unwrap_or_else(|| {
+        let mut found = Vec::new();
+        walk(root(), &mut found);
+        found
+    });
+    found.retain(|path| path.starts_with(dir) && root().join(path).is_file());
     found.sort();
     found
+}
+
+/// What git tracks, or would; none where there is no git or no working tree.
+fn known_to_git() -> Option<Vec<PathBuf>> {
+    let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    let output = Command::new("git").arg("-C").arg(root()).args(arguments).output().ok().filter(|output| output.status.success())?;
+    let names = String::from_utf8(output.stdout).ok()?;
+    let paths: Vec<PathBuf> = names.split_terminator('\0').map(PathBuf::from).collect();
+    (!paths.is_empty()).then_some(paths)
 }
 
 fn walk(path: &Path, found: &mut Vec<PathBuf>) {
