@@ -1,3 +1,5 @@
+//! What the status view and the table of runs say, at several widths.
+
 use super::*;
 use crate::run::{CheckpointSummary, RunDirectory};
 use crate::storage::DISK;

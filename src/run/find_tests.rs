@@ -1,3 +1,5 @@
+//! Finding runs by id, prefix, path or age, and the errors when that fails.
+
 use super::*;
 use crate::run::Launch;
 use crate::storage::DISK;

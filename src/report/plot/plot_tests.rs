@@ -1,3 +1,5 @@
+//! What plots show: curves, gaps, single points, labels, formats.
+
 use super::curve::{thinned, without_gaps};
 use super::*;
 use crate::run::{EvaluationRow, MetricsRow};

@@ -1,3 +1,5 @@
+//! Each state, derived from logs, lock and events that the tests make.
+
 use super::*;
 use crate::run::{Event, Log};
 use crate::storage::DISK;
