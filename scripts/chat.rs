@@ -77,10 +77,13 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
             write!(stderr(), "> ")?;
         }
         let mut line = String::new();
-        if stdin().lock().read_line(&mut line).context(|| "reading the prompt")? == 0 {
+        if stdin().lock().read_line(&mut line).context(|| "reading the prompt").map_err(Error::blame_input)? == 0 {
             return Ok(ExitCode::SUCCESS);
         }
         let prompt = line.trim_end_matches(['\n', '\r']);
+        if prompt.is_empty() {
+            continue;
+        }
         match answer(&model, prompt, arguments.max_new_tokens, &mut sampler) {
             Err(error) if is_interactive && error.io_kind().is_none() => writeln!(stderr(), "error: {error}")?,
             answered => answered?,

@@ -219,6 +219,8 @@ fn the_test_runner_turns_files_and_names_into_cargos_arguments() {
     };
     assert_eq!(given(&[]), "<test><--release><-->");
     assert_eq!(given(&["tests/setup.rs", "architecture"]), "<test><--release><--test><setup><--test><architecture><-->");
-    assert_eq!(given(&["-k", "quantization", "-k", "run::status"]), "<test><--release><--><quantization><run::status>");
+    assert_eq!(given(&["-k", "causal", "-k", "run::status"]), "<test><--release><--><causal><run::status>");
+    let file_first = "<test><--release><--test><quantization><--><test><--release><--><quantization>";
+    assert_eq!(given(&["-k", "quantization"]), file_first, "a file that bears the name is run whole");
     assert_eq!(given(&["tests/setup.rs", "-k", "x", "--", "--skip", "a b"]), "<test><--release><--test><setup><--><x><--skip><a b>");
 }

@@ -216,7 +216,7 @@ fn a_directory_and_a_file_are_both_accepted_and_a_wrong_name_gets_the_nearest() 
         assert_eq!((resolved.experiment, resolved.config_path, resolved.warnings), (experiment(), file.clone(), Vec::new()));
     }
     // Tests run in the root of the crate, where experiments/ is.
-    assert_eq!(load("arithmetic", &Overrides::default()).unwrap(), experiment());
+    assert_eq!(load("arithmetic", &Overrides::default()).unwrap(), load("experiments/arithmetic", &Overrides::default()).unwrap());
     let message = load("aritmetic", &Overrides::default()).unwrap_err().to_string();
     assert_eq!(message, "aritmetic: no config.yaml there, and no experiment of that name\nhint: did you mean `arithmetic`?");
 }

@@ -16,7 +16,7 @@ fn parse(arguments: &[&str]) -> Overrides {
 }
 
 fn run(arguments: &[&str]) -> Result<crate::config::Resolved> {
-    resolve("experiments/arithmetic", &parse(arguments))
+    resolve("tests/fixtures/example", &parse(arguments))
 }
 
 fn error(arguments: &[&str]) -> String {

@@ -41,7 +41,7 @@ fn a_message_names_key_value_rule_and_cure() {
         refused(|it| it.train.seq_len = 14),
         "`train.seq_len` is 14: one problem such as \"99 * 99 = 9801\\n\" has 15 tokens\nhint: take longer sequences or smaller operands"
     );
-    assert_eq!(refused(|it| it.model.vocab_size = 16), "`model.vocab_size` is 16: the tokenizer has 17 tokens\nhint: take 32 or more");
+    assert_eq!(refused(|it| it.model.vocab_size = 16), "`model.vocab_size` is 16: the tokenizer has 21 tokens\nhint: take 32 or more");
     assert_eq!(
         refused(|it| it.sampling.prompts = vec!["2 ^ 3".into()]),
         "`sampling.prompts` is \"2 ^ 3\": the tokenizer does not know '^'\nhint: write it as problems are: \"25 + 17 =\""

@@ -1,7 +1,7 @@
 //! Operations over all parameters at once: the fused AdamW step and clipping by the common norm.
 
 use super::foreign::{bitnet_clip_gradients, bitnet_drop_gradients, bitnet_fused_adamw, check, pointers};
-use crate::Result;
+use crate::{Error, Result};
 use tch::Tensor;
 
 /// AdamW's memory of one parameter, each of the parameter's shape but for `step`.
@@ -18,16 +18,23 @@ pub struct AdamwState {
 /// The numbers of one AdamW step.
 #[derive(Debug, Clone, Copy)]
 pub struct AdamwStep {
+    /// Scales the whole step.
     pub learning_rate: f64,
+    /// Decay of the mean of gradients.
     pub beta1: f64,
+    /// Decay of the mean of squared gradients.
     pub beta2: f64,
+    /// Decoupled: times the learning rate, the share of a weight that is taken off.
     pub weight_decay: f64,
+    /// Added to the root of the mean square.
     pub epsilon: f64,
 }
 
 /// One AdamW step in place (Loshchilov and Hutter 2019, algorithm 2): `parameters[i]` moves by `gradients[i]` and `states[i]`.
 pub fn adamw_step(parameters: &[&Tensor], gradients: &[&Tensor], states: &[&AdamwState], numbers: AdamwStep) -> Result<()> {
-    debug_assert!(parameters.len() == gradients.len() && parameters.len() == states.len());
+    if gradients.len() != parameters.len() || states.len() != parameters.len() {
+        return Err(Error::ours("parameters, gradients and states differ in number"));
+    }
     if parameters.is_empty() {
         return Ok(());
     }

@@ -46,6 +46,11 @@ impl LoadedModel {
         let (config, decoder) = load_decoder(dir, device, precision)?;
         let tokenizer_path = dir.join("tokenizer.json");
         let tokenizer = Tokenizer::from_json(&read(&tokenizer_path)?).context(|| tokenizer_path.display().to_string())?;
+        if tokenizer.vocab_size() > config.vocab_size {
+            let (tokens, rows) = (tokenizer.vocab_size(), config.vocab_size);
+            let message = format!("{}: {tokens} tokens, but config.json has vocab_size {rows}", tokenizer_path.display());
+            return Err(Error::input(message).hint("the files are of different models"));
+        }
         let generation_path = dir.join("generation_config.json");
         let generation: GenerationConfig = serde_json::from_str(&read(&generation_path)?)
             .map_err(|error| Error::input(format!("{}: {error}", generation_path.display())))?;

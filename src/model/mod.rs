@@ -6,7 +6,7 @@ mod bit_linear;
 mod block;
 mod decoder;
 mod device;
-pub mod fast;
+mod fast;
 mod feed_forward;
 mod folder;
 mod generation;

@@ -40,7 +40,8 @@ fn chi_square(first: [f64; 10], second: [f64; 10]) -> f64 {
 fn covers_the_last_digits(is_held_out: impl Fn(u32, u32) -> bool + Copy) -> bool {
     Operator::ALL.into_iter().all(|operator| {
         let (held_out, training) = split(operator, is_held_out);
-        chi_square(last_digits(&held_out), last_digits(&training)) < 33.7
+        // A pair brings its mirror image along, which for + and * has the same answer: that doubles the statistic.
+        chi_square(last_digits(&held_out), last_digits(&training)) < 2.0 * 33.7
     })
 }
 
@@ -60,8 +61,8 @@ fn training_meets_nearly_every_answer_that_is_held_out() {
         let (held_out, training) = split(operator, |left, right| is_held_out(left, right, 10));
         let known: HashSet<i128> = training.iter().map(Problem::value).collect();
         let covered = held_out.iter().filter(|problem| known.contains(&problem.value())).count() as f64 / held_out.len() as f64;
-        // Many products arise from one pair and its mirror image alone.
-        let least = if operator == Operator::Multiply { 0.9 } else { 0.99 };
+        // A third of all products arise from one pair and its mirror image alone, which are held out together.
+        let least = if operator == Operator::Multiply { 0.6 } else { 0.99 };
         assert!(covered >= least, "{operator:?}: {covered}");
     }
 }

@@ -45,8 +45,8 @@ impl<'fs> Launch<'fs> {
         Ok(Self { fs, directory, lock, experiment, device, notes: resolved.warnings, saved: None })
     }
 
-    /// Run `id` below `runs_dir`, with the config that it has; `experiment`, where it is named, must be the run's. Flags may change what the run does from here on, but not what its state
-    /// means: model, data, tokenizer, seed and the shape of a batch stay.
+    /// Run `id` below `runs_dir`, with the config that it has; `experiment`, where it is named, must be the run's. Flags may change what
+    /// the run does from here on, but not what its state means: model, data, tokenizer, seed and the shape of a batch stay.
     ///
     /// # Errors
     /// The user's: no such run, another process that writes it, a flag that cannot change now, a run of another experiment.

@@ -20,8 +20,11 @@ pub struct StepOutcome {
 /// The numbers of a step that change over a run.
 #[derive(Debug, Clone, Copy)]
 pub struct StepNumbers {
+    /// Of this step.
     pub learning_rate: f64,
+    /// Of this step, for the parameters that decay.
     pub weight_decay: f64,
+    /// The gradient is scaled down to this norm when it is longer.
     pub max_grad_norm: f64,
 }
 

@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::progress::Progress;
 use super::step::{StepNumbers, StepOutcome, take_step};
 use super::stop::{StopReason, StopSignal};
-use crate::config::Experiment;
+use crate::config::{Experiment, WeightQuantizer};
 use crate::model::{Sampler, SamplingOptions, generate};
 use crate::run::{ActiveRun, Checkpoint, Event, MetricsRow, Observer, SampleRow};
 use crate::schedule::{learning_rate, weight_decay};
@@ -165,10 +165,10 @@ impl<'a> Trainer<'a> {
 
     fn record_codes(&mut self) {
         let cadence = self.experiment.train.record_codes_every;
-        if cadence == 0 || !self.progress.step.is_multiple_of(cadence) {
+        let quantizer = self.experiment.model.bit_linear.weights;
+        if quantizer == WeightQuantizer::None || cadence == 0 || !self.progress.step.is_multiple_of(cadence) {
             return;
         }
-        let quantizer = self.experiment.model.bit_linear.weights;
         for row in self.codes.update(&self.network.decoder, quantizer, self.progress.step) {
             let written = self.run.logs.codes.append(&row);
             self.note_failed_row(written);

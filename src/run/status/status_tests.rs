@@ -7,7 +7,7 @@ use std::fs;
 use tempfile::TempDir;
 
 const NOW: f64 = 2_000_000_000.0; // well after every test directory was made
-const CONFIG: &str = include_str!("../../../experiments/arithmetic/config.yaml");
+const CONFIG: &str = include_str!("../../../tests/fixtures/example/config.yaml");
 
 struct Fake {
     _dir: TempDir,
