@@ -38,7 +38,7 @@ pub(super) fn quantized_weights(weight: &Tensor, quantizer: WeightQuantizer, kin
 /// `relu(gate)² · up`.
 pub(super) fn squared_relu_gate(gate: &Tensor, up: &Tensor) -> Tensor {
     let fused = if on_cpu(gate) { fused::squared_relu_gate(gate, up).ok() } else { None };
-    fused.unwrap_or_else(|| gate.relu().square() * up)
+    fused.unwrap_or_else(|| (gate.to_kind(Kind::Float).relu().square() * up.to_kind(Kind::Float)).to_kind(gate.kind()))
 }
 
 fn on_cpu(tensor: &Tensor) -> bool {

@@ -81,6 +81,7 @@ impl<'fs> Launch<'fs> {
         if from_step.is_some_and(|step| step >= self.experiment.train.num_steps) {
             return self.nothing_to_do(from_step.unwrap_or(0), checkpoints, &notes, observer);
         }
+        latest.checkpoint.iter().try_for_each(|checkpoint| refuse_other_data(&plan.constants, checkpoint))?;
         self.write_changed_config()?;
         self.write_manifest(&plan.constants, from_step)?;
         let mut run = ActiveRun::open(self.fs, self.directory, self.lock, checkpoints, from_step.unwrap_or(0))?;
@@ -171,6 +172,15 @@ fn refuse_no_run(directory: &RunDirectory) -> Result<()> {
         false => format!("start it without --resume: --run-id {id}"),
     };
     Err(Error::input(format!("{path} is no run: it has no config.yaml")).hint(hint))
+}
+
+/// A version that draws other problems cannot go on; the run stays as it is.
+fn refuse_other_data(constants: &Constants, checkpoint: &Checkpoint) -> Result<()> {
+    if constants.fingerprints.data == checkpoint.fingerprints().data {
+        return Ok(());
+    }
+    let message = format!("{}: the data are not those that it was trained on", checkpoint.path().display());
+    Err(Error::input(message).hint("this version draws other problems; start a new run"))
 }
 
 /// `--resume` with an experiment that is not the run's is a mix-up.

@@ -126,12 +126,8 @@ impl Trainer<'_> {
     /// Takes back the state that `checkpoint` holds.
     ///
     /// # Errors
-    /// Its data are not the experiment's, or one of its files does not fit the model.
+    /// One of its files does not fit the model.
     pub(super) fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        if self.plan.constants.fingerprints.data != checkpoint.fingerprints().data {
-            let message = format!("{}: the data are not those that it was trained on", checkpoint.path().display());
-            return Err(Error::input(message).hint("this version draws other problems; start a new run"));
-        }
         self.network.restore(&checkpoint.file_path(WEIGHTS)?, &checkpoint.file_path(OPTIMIZER)?)?;
         self.codes.restore(load_tensors(&checkpoint.file_path(CODES)?)?, &self.network.decoder);
         let path = checkpoint.file_path(PROGRESS)?;
