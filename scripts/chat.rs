@@ -1,9 +1,10 @@
 //! Continues prompts with a run's newest whole checkpoint, token by token.
 
 use bitnet::config::{DeviceChoice, Precision};
+use bitnet::libtorch::caught;
 use bitnet::model::{LoadedModel, Sampler, SamplingOptions, generate, select_device};
 use bitnet::report::{run_binary, write_completions};
-use bitnet::run::find_run;
+use bitnet::run::{RunDirectory, find_run};
 use bitnet::storage::DISK;
 use bitnet::{Context, Error, Result};
 use clap::{CommandFactory, Parser};
@@ -55,7 +56,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    run_binary(|| chat(Arguments::parse()))
+    run_binary(|| caught(|| chat(Arguments::parse())))
 }
 
 fn chat(arguments: Arguments) -> Result<ExitCode> {
@@ -94,13 +95,16 @@ fn chat(arguments: Arguments) -> Result<ExitCode> {
 /// Writes the prompt and its continuation, as it comes.
 fn answer(model: &LoadedModel, prompt: &str, max_new_tokens: usize, sampler: &mut Sampler) -> Result<()> {
     let ids = model.tokenizer.encode(prompt)?;
+    let is_terminal = stdout().is_terminal();
     let mut out = stdout().lock();
     write!(out, "{prompt}")?;
     let mut failure = None;
     generate(&model.decoder, &ids, model.config.max_position_embeddings, max_new_tokens, sampler, |id| {
         let is_last = model.endings.contains(&id);
         if !is_last {
-            failure = write!(out, "{}", model.tokenizer.decode(&[id])).and_then(|()| out.flush()).err();
+            let text = model.tokenizer.decode(&[id]);
+            let text = if is_terminal { without_controls(&text) } else { text };
+            failure = write!(out, "{text}").and_then(|()| out.flush()).err();
         }
         !is_last && failure.is_none()
     })?;
@@ -111,8 +115,22 @@ fn answer(model: &LoadedModel, prompt: &str, max_new_tokens: usize, sampler: &mu
 /// The checkpoint's folder, and the precision that it was trained in.
 fn model_folder(arguments: &Arguments) -> Result<(PathBuf, Precision)> {
     if let Some(path) = arguments.run.as_deref().map(Path::new).filter(|path| path.join("model.safetensors").is_file()) {
-        return Ok((path.to_path_buf(), Precision::Float32));
+        return Ok((path.to_path_buf(), precision_of(path)?));
     }
     let run = find_run(&DISK, &arguments.runs_dir, arguments.run.as_deref())?;
     Ok((run.newest_checkpoint(&DISK)?.path().to_path_buf(), run.read_config()?.precision))
+}
+
+/// The precision of the run that the checkpoint `folder` is part of; float32 for a folder of its own.
+fn precision_of(folder: &Path) -> Result<Precision> {
+    let run = folder.canonicalize()?.ancestors().nth(2).map(RunDirectory::new);
+    match run.filter(|run| run.config_path().is_file()) {
+        Some(run) => Ok(run.read_config()?.precision),
+        None => Ok(Precision::Float32),
+    }
+}
+
+/// What a model says must not move a terminal's cursor or set its title.
+fn without_controls(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() && !"\n\t".contains(character) { '\u{fffd}' } else { character }).collect()
 }

@@ -2,6 +2,7 @@
 
 use bitnet::Result;
 use bitnet::config::{DataConfig, DeviceChoice};
+use bitnet::libtorch::caught;
 use bitnet::model::{LoadedModel, select_device};
 use bitnet::report::{run_binary, write_completions};
 use bitnet::run::{EvaluationRow, find_run};
@@ -46,7 +47,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    run_binary(|| evaluate(Arguments::parse()))
+    run_binary(|| caught(|| evaluate(Arguments::parse())))
 }
 
 fn evaluate(arguments: Arguments) -> Result<ExitCode> {

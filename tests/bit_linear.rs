@@ -119,7 +119,7 @@ fn any_leading_axes_are_kept() {
 }
 
 #[test]
-#[should_panic(expected = "size")]
+#[should_panic(expected = "does not fit rows of the shape [2, 5]")]
 fn an_input_of_another_width_is_refused_and_never_read_past_its_end() {
     let store = VarStore::new(Device::Cpu);
     let layer = BitLinear::new(store.root(), 4096, 3, BitLinearOptions::default());

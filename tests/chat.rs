@@ -4,7 +4,9 @@
 mod tiny;
 
 use assert_cmd::Command;
+use bitnet::model::LoadedModel;
 use serde_json::Value;
+use tch::{Device, Tensor, no_grad};
 use tiny::{Runs, finish};
 
 fn trained() -> Runs {
@@ -25,13 +27,33 @@ fn chat(runs: &Runs, arguments: &[&str], prompts: &str) -> String {
     String::from_utf8(output).unwrap()
 }
 
+/// What the likeliest tokens spell, one forward pass a token, to the end of the line or 32 tokens.
+fn likeliest_completion(runs: &Runs, prompt: &str) -> String {
+    let checkpoint = tiny::checkpoints(&runs.run("mine")).pop().unwrap();
+    let precision = runs.run("mine").read_config().unwrap().precision;
+    let LoadedModel { decoder, tokenizer, endings, config } = LoadedModel::load(&checkpoint, Device::Cpu, precision).unwrap();
+    let mut ids: Vec<i64> = tokenizer.encode(prompt).unwrap().into_iter().map(i64::from).collect();
+    let length = ids.len();
+    while ids.len() < length + 32 {
+        let window = Tensor::from_slice(&ids[ids.len().saturating_sub(config.max_position_embeddings)..]);
+        let logits = no_grad(|| decoder.forward(&window.unsqueeze(0)));
+        let next = logits.select(1, -1).argmax(-1, false).int64_value(&[0]);
+        if endings.contains(&(next as u32)) {
+            break;
+        }
+        ids.push(next);
+    }
+    tokenizer.decode(&ids[length..].iter().map(|&id| id as u32).collect::<Vec<_>>())
+}
+
 #[test]
 fn every_prompt_is_continued_on_a_line_of_its_own() {
     let runs = trained();
     let said = chat(&runs, &["mine"], "2 + 3 =\n7 - 5 =\n");
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines.len(), 2, "{said}");
-    assert!(lines[0].starts_with("2 + 3 =") && lines[1].starts_with("7 - 5 ="), "{said}");
+    assert_eq!(lines, ["2 + 3 =", "7 - 5 ="].map(|prompt| format!("{prompt}{}", likeliest_completion(&runs, prompt))));
+    assert!(lines.iter().any(|line| line.len() > "2 + 3 =".len()), "nothing was said: {said}");
 }
 
 #[test]
@@ -58,8 +80,10 @@ fn a_seed_repeats_what_chance_chose_and_another_seed_does_not() {
 #[test]
 fn max_new_tokens_bounds_the_answer() {
     let runs = trained();
-    let said = chat(&runs, &["mine", "--temperature", "5", "--max-new-tokens", "2"], "2 + 3 =\n");
-    assert!(said.trim_end_matches('\n').chars().count() <= "2 + 3 =".len() + 2, "{said:?}");
+    let said = |most: &str| chat(&runs, &["mine", "--max-new-tokens", most], "2 + 3 =\n").trim_end_matches('\n').to_string();
+    let (all, two) = (said("32"), said("2"));
+    assert!(all.len() > "2 + 3 =".len() + 2, "too little was said to be cut: {all:?}");
+    assert_eq!(two, all[.."2 + 3 =".len() + 2]);
 }
 
 #[test]

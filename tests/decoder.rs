@@ -132,6 +132,7 @@ fn the_configs_parameter_count_is_that_of_the_tensors() {
     });
     let experiment = arithmetic(&[]);
     let found: usize = Network::new(&experiment, Device::Cpu)
+        .unwrap()
         .optimizer
         .state()
         .iter()
@@ -151,7 +152,7 @@ fn arithmetic(set: &[&str]) -> Experiment {
 fn first_loss(experiment: &Experiment) -> (Network, Tensor) {
     let task = Task::new(&experiment.data).unwrap();
     let tokenizer = Tokenizer::characters(task.alphabet(), experiment.model.vocab_size).unwrap();
-    let network = Network::new(experiment, Device::Cpu);
+    let network = Network::new(experiment, Device::Cpu).unwrap();
     let loss = Pretraining::new(experiment, &tokenizer).unwrap().next_loss(&network.decoder).unwrap();
     (network, loss)
 }

@@ -162,7 +162,7 @@ fn small_experiment() -> Experiment {
 }
 
 fn briefly_trained(experiment: &Experiment, tokenizer: &Tokenizer) -> Network {
-    let mut network = Network::new(experiment, Device::Cpu);
+    let mut network = Network::new(experiment, Device::Cpu).unwrap();
     let mut objective = Pretraining::new(experiment, tokenizer).unwrap();
     for _ in 0..300 {
         let losses = [objective.next_loss(&network.decoder)];

@@ -42,7 +42,7 @@ fn tokenizer(experiment: &Experiment) -> Tokenizer {
 fn network(experiment: &Experiment) -> Network {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    Network::new(experiment, Device::Cpu)
+    Network::new(experiment, Device::Cpu).unwrap()
 }
 
 fn losses(experiment: &Experiment) -> Vec<f64> {
@@ -90,10 +90,11 @@ fn twice_the_same_run_gives_the_same_losses_bit_for_bit() {
     assert_eq!(losses(&experiment), losses(&experiment));
 }
 
-/// Writes what make_golden_losses.py starts from into the directory that `BITNET_GOLDEN_DUMP` names; without it, does nothing.
+/// Writes what make_golden_losses.py starts from.
 #[test]
-fn the_start_of_the_golden_run_can_be_dumped() {
-    let Some(dir) = std::env::var_os("BITNET_GOLDEN_DUMP") else { return };
+#[ignore = "no test: it writes into the directory that BITNET_GOLDEN_DUMP names"]
+fn the_start_of_the_golden_run_is_dumped() {
+    let dir = std::env::var_os("BITNET_GOLDEN_DUMP").unwrap();
     for column in [TERNARY, FULL_PRECISION] {
         dump(&Path::new(&dir).join(column), &experiment(column));
     }

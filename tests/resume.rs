@@ -101,6 +101,39 @@ fn a_signal_before_the_first_step_leaves_a_run_that_can_be_resumed() {
 }
 
 const LONG: [&str; 2] = ["--num-steps", "400"];
+/// Wide enough that libtorch gives every thread a part of each operation.
+const WIDE: [&str; 10] = [
+    "--num-steps",
+    "24",
+    "--batch-size",
+    "64",
+    "--set",
+    "model.hidden_size=128",
+    "--set",
+    "model.intermediate_size=512",
+    "--precision",
+    "bfloat16",
+];
+
+/// `train` as [`tiny`] has it, with more threads than one.
+fn with_two_threads(mut command: std::process::Command) -> std::process::Command {
+    command.env("OMP_NUM_THREADS", "2");
+    command
+}
+
+#[test]
+fn stopping_a_process_with_two_threads_and_wide_matrices_changes_nothing() {
+    let runs = Runs::new();
+    finish(with_two_threads(runs.start("undisturbed", &WIDE)), 0);
+    let caught = (0..50).map(|attempt| format!("attempt-{attempt}")).find(|id| {
+        let output = stop_after(&runs.run(id), with_two_threads(runs.start(id, &WIDE)), 5, &["INT"]);
+        output.is_some()
+    });
+    let id = caught.unwrap();
+    assert!(num_steps(&runs.run(&id)) < 24);
+    finish(with_two_threads(runs.resume(&id, &[])), 0);
+    assert_same(&runs.run(&id), &runs.run("undisturbed"));
+}
 
 /// Stops process after process until one was caught before its end, resumes it, and compares it with one that nobody stopped.
 fn a_process_stopped_by(signal: &str, has_ended_well: impl Fn(&std::process::Output) -> bool) {

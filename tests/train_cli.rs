@@ -219,3 +219,20 @@ fn spoil_newest_checkpoint(run: &RunDirectory) {
     let files = names.iter().zip(&contents).map(|(name, content)| NewFile::bytes(name, content)).collect();
     store.save(&label, files).unwrap();
 }
+
+/// The first matrix, 256 GiB, is refused at once by a limit of 16 GiB; larger machines are not put to the test.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_model_that_no_memory_holds_is_an_error_with_a_hint_and_the_run_says_why_it_failed() {
+    let runs = Runs::new();
+    let trainer = runs.start("vast", &["--set", "model.hidden_size=262144"]);
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -v 16777216; exec \"$@\"", "sh"]).arg(trainer.get_program()).args(trainer.get_args());
+    limited.env("OMP_NUM_THREADS", "1").current_dir(env!("CARGO_MANIFEST_DIR"));
+    limited.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let message = stderr(&finish(limited, 1));
+    assert!(message.contains("error: ") && message.contains("allocate") && message.contains("hint: lower train.batch_size"), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
+    let last = events(&runs.run("vast")).pop().unwrap();
+    assert!(matches!(&last.event, Event::Failed { reason } if reason.contains("allocate")), "{last:?}");
+}

@@ -1,6 +1,7 @@
 //! The devices of this machine. CUDA is opened at run time where set-up put it, so that one binary serves machines with and without.
 
-use std::ffi::CString;
+use crate::{Error, Result};
+use std::ffi::{CStr, CString};
 use std::path::Path;
 use tch::{Cuda, Device};
 
@@ -20,18 +21,30 @@ pub fn mps() -> Option<Device> {
     tch::utils::has_mps().then_some(Device::Mps)
 }
 
-/// The first NVIDIA GPU, if there is one.
-pub fn cuda() -> Option<Device> {
-    open_cuda_library();
-    Cuda::is_available().then_some(Device::Cuda(0))
+/// The first NVIDIA GPU.
+///
+/// # Errors
+/// libtorch has no CUDA here, cannot open it, or sees no GPU.
+pub fn cuda() -> Result<Device> {
+    open_cuda_library()?;
+    match Cuda::is_available() {
+        true => Ok(Device::Cuda(0)),
+        false => Err(Error::input("libtorch sees no NVIDIA GPU")),
+    }
 }
 
 /// Opens libtorch_cuda beside the libtorch that this binary was built with; its registration makes libtorch see the GPU.
-fn open_cuda_library() {
+fn open_cuda_library() -> Result<()> {
     let lib_dir = Path::new(env!("BITNET_LIBTORCH_LIB"));
     let candidates = [lib_dir.with_file_name("lib-cuda"), lib_dir.to_path_buf()];
     let library = candidates.iter().map(|dir| dir.join("libtorch_cuda.so")).find(|path| path.exists());
-    let Some(path) = library.and_then(|path| CString::new(path.into_os_string().into_encoded_bytes()).ok()) else { return };
+    let path = library.ok_or_else(|| Error::input(format!("there is no libtorch_cuda.so beside {}", lib_dir.display())))?;
+    let path = CString::new(path.into_os_string().into_encoded_bytes())?;
     // SAFETY: the path is a C string; libtorch's static initializers are what every program linked to it runs.
-    unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    if !unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) }.is_null() {
+        return Ok(());
+    }
+    // SAFETY: after a failed dlopen of this thread, dlerror is a C string, valid until the next such call.
+    let reason = unsafe { CStr::from_ptr(libc::dlerror()) }.to_string_lossy().into_owned();
+    Err(Error::input(format!("opening {}: {reason}", path.to_string_lossy())))
 }

@@ -1,30 +1,30 @@
 //! Differentiable operations in one pass over memory, on the CPU; `model::fast` chooses between them and plain tensor operations.
-//! Tensors elsewhere, of another type than they say, without a row or of shapes that do not fit each other are refused with an error.
+//! Tensors elsewhere, of another type than they say, without a row or of shapes that do not fit each other raise, as in tch's operators.
 
+use super::caught::raised;
 use super::foreign::{bitnet_norm_and_quantize, bitnet_quantize_activations, bitnet_quantize_weights, bitnet_squared_relu_gate, made};
-use crate::Result;
 use tch::{Kind, Tensor};
 
 /// `[.., features]` to its 8-bit absmax values in `kind` (float32 or bfloat16); the gradient passes straight.
-pub fn quantize_activations(input: &Tensor, kind: Kind) -> Result<Tensor> {
+pub fn quantize_activations(input: &Tensor, kind: Kind) -> Tensor {
     // SAFETY: the tensor outlives the call.
-    made(|out| unsafe { bitnet_quantize_activations(input.as_ptr(), kind == Kind::BFloat16, out) })
+    raised(made(|out| unsafe { bitnet_quantize_activations(input.as_ptr(), kind == Kind::BFloat16, out) }))
 }
 
 /// A float32 matrix to its ternary absmean values in `kind` (float32 or bfloat16); the gradient passes straight.
-pub fn quantize_weights(weight: &Tensor, kind: Kind) -> Result<Tensor> {
+pub fn quantize_weights(weight: &Tensor, kind: Kind) -> Tensor {
     // SAFETY: the tensor outlives the call.
-    made(|out| unsafe { bitnet_quantize_weights(weight.as_ptr(), kind == Kind::BFloat16, out) })
+    raised(made(|out| unsafe { bitnet_quantize_weights(weight.as_ptr(), kind == Kind::BFloat16, out) }))
 }
 
 /// RMS norm of `[.., features]` with float32 `weight` `[features]`, then [`quantize_activations`].
-pub fn norm_and_quantize(input: &Tensor, weight: &Tensor, eps: f64, kind: Kind) -> Result<Tensor> {
+pub fn norm_and_quantize(input: &Tensor, weight: &Tensor, eps: f64, kind: Kind) -> Tensor {
     // SAFETY: both tensors outlive the call.
-    made(|out| unsafe { bitnet_norm_and_quantize(input.as_ptr(), weight.as_ptr(), eps, kind == Kind::BFloat16, out) })
+    raised(made(|out| unsafe { bitnet_norm_and_quantize(input.as_ptr(), weight.as_ptr(), eps, kind == Kind::BFloat16, out) }))
 }
 
 /// `relu(gate)² · up` of two tensors of one shape and type, float32 or bfloat16.
-pub fn squared_relu_gate(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+pub fn squared_relu_gate(gate: &Tensor, up: &Tensor) -> Tensor {
     // SAFETY: both tensors outlive the call.
-    made(|out| unsafe { bitnet_squared_relu_gate(gate.as_ptr(), up.as_ptr(), out) })
+    raised(made(|out| unsafe { bitnet_squared_relu_gate(gate.as_ptr(), up.as_ptr(), out) }))
 }

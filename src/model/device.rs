@@ -12,9 +12,10 @@ use tch::Device;
 pub fn select_device(choice: DeviceChoice) -> Result<Device> {
     match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
-        DeviceChoice::Cuda => cuda().ok_or_else(|| absent("cuda", "on a machine with an NVIDIA driver run scripts/setup-libtorch --cuda")),
-        DeviceChoice::Mps => mps().ok_or_else(|| absent("mps", "it needs macOS on Apple silicon")),
-        DeviceChoice::Auto => Ok(cuda().or_else(mps).unwrap_or(Device::Cpu)),
+        DeviceChoice::Cuda => cuda()
+            .map_err(|error| absent("cuda", &format!(": {error}"), "on a machine with an NVIDIA driver run scripts/setup-libtorch --cuda")),
+        DeviceChoice::Mps => mps().ok_or_else(|| absent("mps", "", "it needs macOS on Apple silicon")),
+        DeviceChoice::Auto => Ok(cuda().ok().or_else(mps).unwrap_or(Device::Cpu)),
     }
 }
 
@@ -28,6 +29,6 @@ pub fn describe_device(device: Device) -> String {
     }
 }
 
-fn absent(device: &str, hint: &str) -> Error {
-    Error::input(format!("device: {device} is not available here")).hint(format!("{hint}, or choose device: auto"))
+fn absent(device: &str, reason: &str, hint: &str) -> Error {
+    Error::input(format!("device: {device} is not available here{reason}")).hint(format!("{hint}, or choose device: auto"))
 }

@@ -10,14 +10,13 @@ use tch::{Device, Kind, Tensor};
 
 /// `input` `[.., features]`, normed if there is a norm, quantized, in `kind`.
 pub(super) fn norm_and_quantize(norm: Option<&RmsNorm>, input: &Tensor, quantizer: ActivationQuantizer, kind: Kind) -> Tensor {
-    let fused = match (quantizer, norm) {
-        (ActivationQuantizer::Int8Absmax, Some(norm)) if on_cpu(input) => {
-            fused::norm_and_quantize(input, norm.weight(), norm.eps(), kind).ok()
+    match (quantizer, norm) {
+        (ActivationQuantizer::Int8Absmax, Some(norm)) if is_on_cpu(input) => {
+            fused::norm_and_quantize(input, norm.weight(), norm.eps(), kind)
         }
-        (ActivationQuantizer::Int8Absmax, None) if on_cpu(input) => fused::quantize_activations(input, kind).ok(),
-        _ => None,
-    };
-    fused.unwrap_or_else(|| plain_norm_and_quantize(norm, input, quantizer, kind))
+        (ActivationQuantizer::Int8Absmax, None) if is_on_cpu(input) => fused::quantize_activations(input, kind),
+        _ => plain_norm_and_quantize(norm, input, quantizer, kind),
+    }
 }
 
 /// [`norm_and_quantize`] in plain tensor operations.
@@ -28,19 +27,20 @@ fn plain_norm_and_quantize(norm: Option<&RmsNorm>, input: &Tensor, quantizer: Ac
 
 /// A weight matrix as its quantized values in `kind`.
 pub(super) fn quantized_weights(weight: &Tensor, quantizer: WeightQuantizer, kind: Kind) -> Tensor {
-    let fused = match quantizer {
-        WeightQuantizer::TernaryAbsmean if on_cpu(weight) => fused::quantize_weights(weight, kind).ok(),
-        _ => None,
-    };
-    fused.unwrap_or_else(|| quantize_weights(weight, quantizer).to_kind(kind))
+    match quantizer {
+        WeightQuantizer::TernaryAbsmean if is_on_cpu(weight) => fused::quantize_weights(weight, kind),
+        _ => quantize_weights(weight, quantizer).to_kind(kind),
+    }
 }
 
 /// `relu(gate)² · up`.
 pub(super) fn squared_relu_gate(gate: &Tensor, up: &Tensor) -> Tensor {
-    let fused = if on_cpu(gate) { fused::squared_relu_gate(gate, up).ok() } else { None };
-    fused.unwrap_or_else(|| (gate.to_kind(Kind::Float).relu().square() * up.to_kind(Kind::Float)).to_kind(gate.kind()))
+    match is_on_cpu(gate) {
+        true => fused::squared_relu_gate(gate, up),
+        false => (gate.to_kind(Kind::Float).relu().square() * up.to_kind(Kind::Float)).to_kind(gate.kind()),
+    }
 }
 
-fn on_cpu(tensor: &Tensor) -> bool {
+fn is_on_cpu(tensor: &Tensor) -> bool {
     tensor.device() == Device::Cpu
 }

@@ -6,10 +6,11 @@ use crate::libtorch::{load_tensors, restore_parameters};
 use crate::tokenizer::Tokenizer;
 use crate::{Context, Error, Result};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use tch::Device;
 use tch::nn::VarStore;
+use tch::{Device, Tensor};
 
 /// A model that can be asked.
 pub struct LoadedModel {
@@ -77,13 +78,24 @@ pub fn load_decoder(dir: &Path, device: Device, precision: Precision) -> Result<
         let message = format!("{}: packed weights cannot be used here", config_path.display());
         return Err(Error::input(message).hint("use a checkpoint with latent weights"));
     }
-    let store = VarStore::new(device);
-    let decoder = Decoder::new(&store.root(), &config.model, precision);
     let path = dir.join("model.safetensors");
     let tensors = load_tensors(&path).map_err(Error::blame_input)?;
     let tensors = tensors.into_iter().map(|(name, tensor)| (renamed(name), tensor)).collect();
+    refuse_smaller_file(&tensors, &config.model, &path)?;
+    let store = VarStore::new(device);
+    let decoder = Decoder::new(&store.root(), &config.model, precision);
     restore_parameters(&store.variables().into_iter().collect(), &tensors, &path)?;
     Ok((config.model, decoder))
+}
+
+/// Before memory is taken for a model that config.json claims to be much larger than its file; a few missing tensors are named later.
+fn refuse_smaller_file(tensors: &BTreeMap<String, Tensor>, model: &ModelConfig, path: &Path) -> Result<()> {
+    let (held, needed) = (tensors.values().map(Tensor::numel).sum::<usize>(), model.num_parameters());
+    if held >= needed / 2 {
+        return Ok(());
+    }
+    let message = format!("{} holds {held} numbers, but the model of config.json has {needed}", path.display());
+    Err(Error::input(message).hint("the files are of different models"))
 }
 
 fn renamed(name: String) -> String {

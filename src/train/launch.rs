@@ -86,7 +86,8 @@ impl<'fs> Launch<'fs> {
         self.write_manifest(&plan.constants, from_step)?;
         let mut run = ActiveRun::open(self.fs, self.directory, self.lock, checkpoints, from_step.unwrap_or(0))?;
         run.event(from_step.unwrap_or(0), Event::Started { process_id: std::process::id() });
-        let network = Network::new(&self.experiment, self.device);
+        let network = Network::new(&self.experiment, self.device)
+            .inspect_err(|error| run.event(from_step.unwrap_or(0), Event::Failed { reason: error.to_string() }))?;
         Trainer::new(self.experiment, plan, run, network, stop, observer).run(latest.checkpoint.as_ref(), &notes)
     }
 

@@ -22,7 +22,14 @@ pub struct Network {
 
 impl Network {
     /// A freshly initialized network; the same for the same seed.
-    pub fn new(experiment: &Experiment, device: Device) -> Self {
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn new(experiment: &Experiment, device: Device) -> Result<Self> {
+        libtorch::caught(|| Ok(Self::initialized(experiment, device)))
+    }
+
+    fn initialized(experiment: &Experiment, device: Device) -> Self {
         libtorch::keep_freed_memory();
         tch::manual_seed(Random::derive(experiment.seed, "initialization", 0).next_u64() as i64);
         let store = VarStore::new(device);

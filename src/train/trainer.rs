@@ -8,6 +8,7 @@ use super::progress::Progress;
 use super::step::{StepNumbers, StepOutcome, take_step};
 use super::stop::{StopReason, StopSignal};
 use crate::config::{Experiment, WeightQuantizer};
+use crate::libtorch::caught;
 use crate::model::{Sampler, SamplingOptions, generate};
 use crate::run::{ActiveRun, Checkpoint, Event, MetricsRow, Observer, SampleRow};
 use crate::schedule::{learning_rate, weight_decay};
@@ -63,12 +64,12 @@ impl<'a> Trainer<'a> {
     /// Goes on from `checkpoint`, if there is one, to the last step, or until asked to stop. `notes` are what to say first.
     ///
     /// # Errors
-    /// Too many steps in a row were not finite, or the last state could not be saved. Every older checkpoint stays.
+    /// Too many steps in a row were not finite, memory ran out, or the last state could not be saved. Every older checkpoint stays.
     pub fn run(mut self, checkpoint: Option<&Checkpoint>, notes: &[String]) -> Result<Ending> {
         let restored = checkpoint.map_or(Ok(()), |checkpoint| self.restore(checkpoint));
         self.observer.started(self.progress.step, self.experiment.train.num_steps);
         notes.iter().for_each(|note| self.note(note));
-        let ending = restored.and_then(|()| self.train());
+        let ending = restored.and_then(|()| caught(|| self.train()));
         let event = match &ending {
             Ok(Ending::Finished | Ending::AlreadyFinished) => Event::Finished,
             Ok(Ending::Stopped(reason)) => Event::Stopped { reason: reason.name().into() },

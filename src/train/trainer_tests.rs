@@ -65,7 +65,7 @@ fn trainer<'a>(dir: &Path, observer: &'a mut Silent, (first, last): (u64, u64), 
     let lock = directory.lock().unwrap();
     let checkpoints = CheckpointStore::open(&DISK, directory.checkpoints_dir(), 10).unwrap();
     let run = ActiveRun::open(&DISK, directory, lock, checkpoints, 0).unwrap();
-    let network = Network::new(&experiment, Device::Cpu);
+    let network = Network::new(&experiment, Device::Cpu).unwrap();
     Trainer::new(experiment, plan, run, network, StopSignal::default(), observer)
 }
 
