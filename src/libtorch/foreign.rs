@@ -30,6 +30,21 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
     pub(super) fn bitnet_squared_relu_gate(gate: *const C_tensor, up: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
+    pub(super) fn bitnet_matmul_name() -> *const c_char;
+    pub(super) fn bitnet_version(tensor: *const C_tensor, version: *mut i64) -> *mut c_char;
+    pub(super) fn bitnet_pack_weight(weight: *const C_tensor, to_bfloat16: bool, out: *mut *mut C_tensor) -> *mut c_char;
+    pub(super) fn bitnet_bit_linear(
+        input: *const C_tensor,
+        up: *const C_tensor,
+        norm: *const C_tensor,
+        eps: f64,
+        residual: *const C_tensor,
+        weights: *const *const C_tensor,
+        packed: *const *const C_tensor,
+        count: i64,
+        to_bfloat16: bool,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
     pub(super) fn bitnet_clip_gradients(gradients: *const *const C_tensor, count: i64, max_norm: f64, norm: *mut f64) -> *mut c_char;
 }
 

@@ -1,6 +1,7 @@
 //! The border to libtorch: every unsafe line and every line of C++ (`csrc/`). Owns devices, the run-time loading of CUDA, and the
 //! operations that tch has no binding for; what they are used for is the business of `model`, `optimizer` and `train`.
 
+mod bit_linear;
 mod caught;
 mod device;
 mod foreign;
@@ -11,6 +12,7 @@ mod tensor_file;
 /// The libtorch that this is built for.
 pub const VERSION: &str = "2.11.0";
 
+pub use bit_linear::{PackedWeight, Rows, bit_linear, integer_products};
 pub use caught::caught;
 pub use device::{cuda, keep_freed_memory, mps};
 pub use parameters::{AdamwState, AdamwStep, adamw_step, clip_gradients, drop_gradients};

@@ -1,8 +1,10 @@
 //! A linear layer without bias whose weights and inputs are quantized on each forward pass, beside tch's `nn::linear`.
 
-use super::fast::{norm_and_quantize, quantized_weights};
+use super::fast::{has_integer_products, norm_and_quantize, quantized_weights, squared_relu_gate};
 use super::norm::RmsNorm;
 use crate::config::{ActivationQuantizer, BitLinearConfig, ModelConfig, NormPlacement, Precision, WeightQuantizer};
+use crate::libtorch::{PackedWeight, Rows, bit_linear};
+use std::cell::RefCell;
 use tch::nn::{Init, Module, Path};
 use tch::{Kind, Tensor};
 
@@ -49,11 +51,9 @@ pub struct BitLinear {
     weight: Tensor, // [out, in], the float32 masters
     norm: Option<RmsNorm>,
     options: BitLinearOptions,
+    /// For integer products: the codes of `weight`, made anew when it has changed.
+    packed: RefCell<Option<PackedWeight>>,
 }
-
-/// An input that is quantized once for all projections that share it, in the type of the products.
-#[derive(Debug)]
-pub struct QuantizedInput(Tensor);
 
 impl BitLinear {
     /// A layer from `in_features` to `out_features` with masters `<path>.weight` and, for a norm inside, `<path>.norm.weight`.
@@ -64,7 +64,7 @@ impl BitLinear {
             NormPlacement::Inside => Some(RmsNorm::new(path / "norm", in_features, options.rms_norm_eps)),
             NormPlacement::Outside => None,
         };
-        Self { weight, norm, options }
+        Self { weight, norm, options, packed: RefCell::new(None) }
     }
 
     /// The float32 masters, `[out, in]`.
@@ -75,33 +75,68 @@ impl BitLinear {
     /// Several layers on one input `[.., in]`, behind the norm outside if there is one. Without norms inside, the input is normed and
     /// quantized once for all of them.
     pub fn forward_all<const COUNT: usize>(layers: [&Self; COUNT], norm: Option<&RmsNorm>, input: &Tensor) -> [Tensor; COUNT] {
-        let shared = layers[0].norm.is_none().then(|| layers[0].quantize(norm, input));
-        layers.map(|layer| match &shared {
-            Some(quantized) => layer.product(quantized),
-            None => layer.forward(input),
+        if layers[0].norm.is_some() {
+            return layers.map(|layer| layer.forward(input));
+        }
+        Self::products(layers, norm, Rows::Plain(input), None)
+    }
+
+    /// One layer on `rows`, behind the norm outside if there is one, added to the residual stream, float32 `[.., out]`.
+    pub fn add_to(&self, residual: &Tensor, norm: Option<&RmsNorm>, rows: Rows<'_>) -> Tensor {
+        let [sum] = Self::products([self], self.norm.as_ref().or(norm), rows, Some(residual));
+        sum
+    }
+
+    fn products<const COUNT: usize>(
+        layers: [&Self; COUNT],
+        norm: Option<&RmsNorm>,
+        rows: Rows<'_>,
+        residual: Option<&Tensor>,
+    ) -> [Tensor; COUNT] {
+        let (Rows::Plain(input) | Rows::SquaredReluGate(input, _)) = rows;
+        if !has_integer_products(layers[0].options.quantizers, input) {
+            return Self::plain_products(layers, norm, rows, residual);
+        }
+        let packed = layers.map(Self::packed);
+        let norm = norm.map(|norm| (norm.weight(), norm.eps()));
+        let weights = std::array::from_fn(|index| (&layers[index].weight, &packed[index]));
+        bit_linear(rows, norm, residual, weights, kind(layers[0].options.precision))
+    }
+
+    /// [`Self::products`] with the quantized values in a float matrix product.
+    fn plain_products<const COUNT: usize>(
+        layers: [&Self; COUNT],
+        norm: Option<&RmsNorm>,
+        rows: Rows<'_>,
+        residual: Option<&Tensor>,
+    ) -> [Tensor; COUNT] {
+        let BitLinearOptions { quantizers, precision, .. } = layers[0].options;
+        let input = match rows {
+            Rows::Plain(input) => input,
+            Rows::SquaredReluGate(gate, up) => &squared_relu_gate(gate, up),
+        };
+        let input = norm_and_quantize(norm, input, quantizers.activations, kind(precision));
+        layers.map(|layer| {
+            let product = input.linear(&quantized_weights(&layer.weight, quantizers.weights, kind(precision)), None::<&Tensor>);
+            residual.map_or_else(|| product.shallow_clone(), |residual| residual + &product)
         })
     }
 
-    /// One layer on its input `[.., in]`, behind the norm outside if there is one.
-    pub fn forward_after(&self, norm: Option<&RmsNorm>, input: &Tensor) -> Tensor {
-        self.product(&self.quantize(self.norm.as_ref().or(norm), input))
-    }
-
-    fn quantize(&self, norm: Option<&RmsNorm>, input: &Tensor) -> QuantizedInput {
-        let (quantizer, precision) = (self.options.quantizers.activations, self.options.precision);
-        QuantizedInput(norm_and_quantize(norm, input, quantizer, kind(precision)))
-    }
-
-    fn product(&self, input: &QuantizedInput) -> Tensor {
-        let weight = quantized_weights(&self.weight, self.options.quantizers.weights, kind(self.options.precision));
-        input.0.linear(&weight, None::<&Tensor>)
+    /// The codes of the weight as it is now.
+    fn packed(&self) -> PackedWeight {
+        let mut packed = self.packed.borrow_mut();
+        match &*packed {
+            Some(packed) if packed.is_of(&self.weight) => packed.shallow_clone(),
+            _ => packed.insert(PackedWeight::new(&self.weight, kind(self.options.precision))).shallow_clone(),
+        }
     }
 }
 
 impl Module for BitLinear {
     /// `[.., in]` to `[.., out]` in the type of the products.
     fn forward(&self, input: &Tensor) -> Tensor {
-        self.forward_after(None, input)
+        let [output] = Self::products([self], self.norm.as_ref(), Rows::Plain(input), None);
+        output
     }
 }
 

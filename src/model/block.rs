@@ -35,9 +35,8 @@ impl Block {
 
     /// The residual stream, float32 `[batch, sequence, hidden]`, to the same.
     pub fn forward(&self, residual: &Tensor, rotary: &RotaryTables) -> Tensor {
-        let residual = residual + self.attention.forward(self.input_norm.as_ref(), residual, rotary);
-        let update = self.feed_forward.forward(self.post_attention_norm.as_ref(), &residual);
-        residual + update
+        let residual = self.attention.forward(self.input_norm.as_ref(), residual, rotary);
+        self.feed_forward.forward(self.post_attention_norm.as_ref(), &residual)
     }
 
     /// The seven BitLinear layers, with the names they have in a file.

@@ -3,10 +3,16 @@
 
 use super::norm::RmsNorm;
 use super::quantize::{quantize_activations, quantize_weights};
-use crate::config::{ActivationQuantizer, WeightQuantizer};
-use crate::libtorch::fused;
+use crate::config::{ActivationQuantizer, BitLinearConfig, WeightQuantizer};
+use crate::libtorch::{fused, integer_products};
 use tch::nn::Module;
 use tch::{Device, Kind, Tensor};
+
+/// Whether a BitLinear with these quantizers is one operation on integer codes where `input` is.
+pub(super) fn has_integer_products(quantizers: BitLinearConfig, input: &Tensor) -> bool {
+    let has_codes = (quantizers.weights, quantizers.activations) == (WeightQuantizer::TernaryAbsmean, ActivationQuantizer::Int8Absmax);
+    has_codes && is_on_cpu(input) && integer_products().is_some()
+}
 
 /// `input` `[.., features]`, normed if there is a norm, quantized, in `kind`.
 pub(super) fn norm_and_quantize(norm: Option<&RmsNorm>, input: &Tensor, quantizer: ActivationQuantizer, kind: Kind) -> Tensor {

@@ -1,9 +1,9 @@
 //! The gated feed-forward network: `down(norm(act(gate(x)) · up(x)))`.
 
 use super::bit_linear::{BitLinear, BitLinearOptions};
-use super::fast::squared_relu_gate;
 use super::norm::RmsNorm;
 use crate::config::{Activation, ModelConfig, NormPlacement};
+use crate::libtorch::Rows;
 use tch::Tensor;
 use tch::nn::Path;
 
@@ -31,14 +31,18 @@ impl FeedForward {
         }
     }
 
-    /// The residual stream `[batch, sequence, hidden]`, behind `norm`, to an update of it.
+    /// The residual stream `[batch, sequence, hidden]`, behind `norm`, to the same with the network's output added.
     pub fn forward(&self, norm: Option<&RmsNorm>, residual: &Tensor) -> Tensor {
         let [gate, up] = BitLinear::forward_all([&self.gate_proj, &self.up_proj], norm, residual);
-        let gated = match self.activation {
-            Activation::Relu2 => squared_relu_gate(&gate, &up),
-            Activation::Silu => gate.silu() * up,
+        let gated;
+        let rows = match self.activation {
+            Activation::Relu2 => Rows::SquaredReluGate(&gate, &up),
+            Activation::Silu => {
+                gated = gate.silu() * &up;
+                Rows::Plain(&gated)
+            }
         };
-        self.down_proj.forward_after(self.sub_norm.as_ref(), &gated)
+        self.down_proj.add_to(residual, self.sub_norm.as_ref(), rows)
     }
 
     /// The BitLinear layers, with the names they have in a file.

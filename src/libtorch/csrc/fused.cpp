@@ -1,9 +1,8 @@
 // Differentiable operations that need one pass over memory where tensor operations need many. On the CPU only.
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "boundary.h"
-#include "kernels.h"
+#include "row_access.h"
 
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
@@ -11,33 +10,6 @@ using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
 namespace {
-
-constexpr float kSmallestScale = 1e-5f;
-// Sums over rows are added in so many parts, whatever the number of threads, so that they are the same for each.
-constexpr int64_t kParts = 16;
-
-uint16_t* bits(const at::Tensor& tensor) { return static_cast<uint16_t*>(tensor.data_ptr()); }
-
-template <typename Body>
-void for_each_row(int64_t num_rows, int64_t size, Body body) {
-  at::parallel_for(0, num_rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(size, 1)), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) body(row);
-  });
-}
-
-// Calls `body` with the start and the length of spans that cover `tensor`.
-template <typename Body>
-void for_each_span(const at::Tensor& tensor, Body body) {
-  at::parallel_for(0, tensor.numel(), 32768, [&](int64_t begin, int64_t end) { body(begin, end - begin); });
-}
-
-// Row `row` of a contiguous matrix as float32; `buffer` holds it where it has to be converted.
-const float* as_float(const at::Tensor& matrix, int64_t row, int64_t size, std::vector<float>& buffer) {
-  if (matrix.scalar_type() == at::kFloat) return matrix.const_data_ptr<float>() + row * size;
-  buffer.resize(size);
-  rows::widen(bits(matrix) + row * size, buffer.data(), size);
-  return buffer.data();
-}
 
 void store_int8(const float* row, const at::Tensor& out, int64_t index, int64_t size) {
   float largest = rows::largest_magnitude(row, size);
@@ -48,19 +20,6 @@ void store_int8(const float* row, const at::Tensor& out, int64_t index, int64_t 
     rows::int8_values(row, scale, bits(out) + index * size, size);
   }
 }
-
-at::Tensor readable(const at::Tensor& tensor) {
-  auto kind = tensor.scalar_type();
-  return (kind == at::kFloat || kind == at::kBFloat16 ? tensor : tensor.to(at::kFloat)).contiguous();
-}
-
-// The loops read by pointer, so what they rely on is checked before them.
-void require_rows(const at::Tensor& tensor) {
-  TORCH_CHECK(tensor.device().is_cpu() && tensor.is_floating_point(), "a fused operation needs floats on the CPU, not ", tensor.toString());
-  TORCH_CHECK(tensor.dim() > 0 && tensor.size(-1) > 0, "a fused operation needs rows, not the shape ", tensor.sizes());
-}
-
-at::ScalarType scalar_type(bool is_bfloat16) { return is_bfloat16 ? at::kBFloat16 : at::kFloat; }
 
 struct QuantizeActivations : Function<QuantizeActivations> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, bool to_bfloat16) {
@@ -89,15 +48,8 @@ struct QuantizeWeights : Function<QuantizeWeights> {
     auto out = at::empty(source.sizes(), source.options().dtype(scalar_type(to_bfloat16)));
     const float* values = source.const_data_ptr<float>();
     int64_t count = source.numel(), part = (count + kParts - 1) / kParts;
-    double sums[kParts] = {};
     auto length = [&](int64_t index) { return std::max<int64_t>(0, std::min(part, count - index * part)); };
-    at::parallel_for(0, kParts, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t index = begin; index < end; ++index) sums[index] = rows::sum_of_magnitudes(values + index * part, length(index));
-    });
-    double sum = 0;
-    for (double one : sums) sum += one;
-    float mean = static_cast<float>(sum / count);
-    float scale = mean < kSmallestScale ? kSmallestScale : mean;
+    float scale = absmean_scale(source);
     at::parallel_for(0, kParts, 1, [&](int64_t begin, int64_t end) {
       for (int64_t index = begin; index < end; ++index) {
         if (to_bfloat16) {

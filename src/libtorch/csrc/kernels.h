@@ -9,6 +9,7 @@ float largest_magnitude(const float* row, int64_t size);
 float sum_of_squares(const float* row, int64_t size);
 double sum_of_magnitudes(const float* row, int64_t size);
 void widen(const uint16_t* row, float* out, int64_t size);
+void narrow(const float* row, uint16_t* out, int64_t size);
 
 // out = row * inverse * weight
 void normalize(const float* row, const float* weight, float inverse, float* out, int64_t size);
@@ -21,6 +22,36 @@ void int8_values(const float* row, float scale, uint16_t* out, int64_t size);
 void ternary_values(const float* row, float scale, float* out, int64_t size);
 void ternary_values(const float* row, float scale, uint16_t* out, int64_t size);
 
+// out = clamp(round(row * scale), -128, 127); their sum.
+int32_t int8_codes(const float* row, float scale, int8_t* out, int64_t size);
+
+// out = code / scale
+void dequantized(const int8_t* codes, float scale, uint16_t* out, int64_t size);
+void dequantized(const int8_t* codes, float scale, float* out, int64_t size);
+
+// out = clamp(round(row / scale), -1, 1) + 1
+void ternary_codes(const float* row, float scale, uint8_t* out, int64_t size);
+
+// out[index] = even[index] below odd[index]
+void interleave(const uint16_t* even, const uint16_t* odd, uint32_t* out, int64_t size);
+
+// 32 rows of groups of four bytes, [32][depth], to [depth / 4][32] groups.
+void transpose_groups(const uint8_t* rows, int64_t depth, uint8_t* out);
+
+// The first `num_rows` x `num_columns` of a tile [32][32], (sum - offsets[row]) * weight_scale / scales[row], to rows of `out` that are
+// `stride` apart; the last adds rows of `residual`, which are as far apart.
+void store_scaled(const int32_t* tile, const int32_t* offsets, const float* scales, float weight_scale, uint16_t* out, int64_t stride,
+                  int64_t num_rows, int64_t num_columns);
+void store_scaled(const int32_t* tile, const int32_t* offsets, const float* scales, float weight_scale, float* out, int64_t stride,
+                  int64_t num_rows, int64_t num_columns);
+void add_scaled(const int32_t* tile, const int32_t* offsets, const float* scales, float weight_scale, const float* residual, float* out,
+                int64_t stride, int64_t num_rows, int64_t num_columns);
+
+// The first `num_rows` x `num_columns` of a tile [32][32]; added to what is there in the last.
+void store_tile(const float* tile, uint16_t* out, int64_t stride, int64_t num_rows, int64_t num_columns);
+void store_tile(const float* tile, float* out, int64_t stride, int64_t num_rows, int64_t num_columns);
+void add_tile(const float* tile, float* out, int64_t stride, int64_t num_rows, int64_t num_columns);
+
 // Sum of gradient * weight * row.
 float weighted_dot(const float* gradient, const float* weight, const float* row, int64_t size);
 
@@ -31,11 +62,14 @@ void norm_gradient(const float* gradient, const float* weight, const float* row,
 // out = relu(gate)^2 * up
 void squared_relu_gate(const float* gate, const float* up, float* out, int64_t size);
 void squared_relu_gate(const uint16_t* gate, const uint16_t* up, uint16_t* out, int64_t size);
+void squared_relu_gate(const uint16_t* gate, const uint16_t* up, float* out, int64_t size);
 
 // The gradients of squared_relu_gate.
 void squared_relu_gate_gradient(const float* gradient, const float* gate, const float* up, float* gate_gradient, float* up_gradient,
                                 int64_t size);
 void squared_relu_gate_gradient(const uint16_t* gradient, const uint16_t* gate, const uint16_t* up, uint16_t* gate_gradient,
+                                uint16_t* up_gradient, int64_t size);
+void squared_relu_gate_gradient(const float* gradient, const uint16_t* gate, const uint16_t* up, uint16_t* gate_gradient,
                                 uint16_t* up_gradient, int64_t size);
 
 }  // namespace rows

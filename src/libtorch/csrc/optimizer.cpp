@@ -14,6 +14,8 @@ char* bitnet_fused_adamw(at::Tensor* const* parameters, at::Tensor* const* gradi
     at::_fused_adamw_(tensors(parameters, count), tensors(gradients, count), tensors(means, count), tensors(mean_squares, count),
                       /*max_exp_avg_sqs=*/{}, counts, learning_rate, beta1, beta2, weight_decay, epsilon,
                       /*amsgrad=*/false, /*maximize=*/false);
+    // libtorch does not count this as a write; what is kept of a weight, such as its codes, goes by the count.
+    for (int64_t index = 0; index < count; ++index) parameters[index]->unsafeGetTensorImpl()->bump_version();
   });
 }
 

@@ -33,6 +33,10 @@ VECTORIZED void widen(const uint16_t* row, float* out, int64_t size) {
   for (int64_t index = 0; index < size; ++index) out[index] = from_bfloat16(row[index]);
 }
 
+VECTORIZED void narrow(const float* row, uint16_t* out, int64_t size) {
+  for (int64_t index = 0; index < size; ++index) store(row[index], out + index);
+}
+
 VECTORIZED void normalize(const float* row, const float* weight, float inverse, float* out, int64_t size) {
   for (int64_t index = 0; index < size; ++index) out[index] = row[index] * inverse * weight[index];
 }
@@ -81,8 +85,8 @@ VECTORIZED void norm_gradient(const float* gradient, const float* weight, const 
   }
 }
 
-template <typename Number>
-static inline void gated(const Number* gate, const Number* up, Number* out, int64_t size) {
+template <typename Number, typename Out>
+static inline void gated(const Number* gate, const Number* up, Out* out, int64_t size) {
   for (int64_t index = 0; index < size; ++index) {
     float positive = load(gate + index);
     positive = positive < 0.f ? 0.f : positive;  // NaN stays NaN: with > in its place gcc makes it 0
@@ -92,9 +96,10 @@ static inline void gated(const Number* gate, const Number* up, Number* out, int6
 
 VECTORIZED void squared_relu_gate(const float* gate, const float* up, float* out, int64_t size) { gated(gate, up, out, size); }
 VECTORIZED void squared_relu_gate(const uint16_t* gate, const uint16_t* up, uint16_t* out, int64_t size) { gated(gate, up, out, size); }
+VECTORIZED void squared_relu_gate(const uint16_t* gate, const uint16_t* up, float* out, int64_t size) { gated(gate, up, out, size); }
 
-template <typename Number>
-static inline void gated_gradient(const Number* gradient, const Number* gate, const Number* up, Number* gate_gradient, Number* up_gradient,
+template <typename Arriving, typename Number>
+static inline void gated_gradient(const Arriving* gradient, const Number* gate, const Number* up, Number* gate_gradient, Number* up_gradient,
                                   int64_t size) {
   for (int64_t index = 0; index < size; ++index) {
     float positive = load(gate + index);
@@ -110,6 +115,10 @@ VECTORIZED void squared_relu_gate_gradient(const float* gradient, const float* g
   gated_gradient(gradient, gate, up, gate_gradient, up_gradient, size);
 }
 VECTORIZED void squared_relu_gate_gradient(const uint16_t* gradient, const uint16_t* gate, const uint16_t* up, uint16_t* gate_gradient,
+                                           uint16_t* up_gradient, int64_t size) {
+  gated_gradient(gradient, gate, up, gate_gradient, up_gradient, size);
+}
+VECTORIZED void squared_relu_gate_gradient(const float* gradient, const uint16_t* gate, const uint16_t* up, uint16_t* gate_gradient,
                                            uint16_t* up_gradient, int64_t size) {
   gated_gradient(gradient, gate, up, gate_gradient, up_gradient, size);
 }

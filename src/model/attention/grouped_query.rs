@@ -1,6 +1,7 @@
 //! Causal attention in which groups of query heads share a key and a value head.
 
 use crate::config::{ModelConfig, NormPlacement};
+use crate::libtorch::Rows;
 use crate::model::RotaryTables;
 use crate::model::bit_linear::{BitLinear, BitLinearOptions};
 use crate::model::norm::RmsNorm;
@@ -35,7 +36,8 @@ impl GroupedQueryAttention {
         }
     }
 
-    /// The residual stream `[batch, sequence, hidden]`, behind `norm`, to an update of it; position t sees positions 0 to t.
+    /// The residual stream `[batch, sequence, hidden]`, behind `norm`, to the same with what was attended to added; position t sees
+    /// positions 0 to t.
     pub fn forward(&self, norm: Option<&RmsNorm>, residual: &Tensor, rotary: &RotaryTables) -> Tensor {
         let [query, key, value] = BitLinear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], norm, residual);
         let query = rotary.rotate(&self.heads(&query), 0);
@@ -43,7 +45,7 @@ impl GroupedQueryAttention {
         let value = self.heads(&value);
         let mixed = Tensor::scaled_dot_product_attention(&query, &key, &value, None::<&Tensor>, 0.0, true, None, self.is_grouped);
         let mixed = mixed.transpose(1, 2).flatten(2, 3); // [batch, sequence, hidden]
-        self.o_proj.forward_after(self.sub_norm.as_ref(), &mixed)
+        self.o_proj.add_to(residual, self.sub_norm.as_ref(), Rows::Plain(&mixed))
     }
 
     /// The BitLinear layers, with the names they have in a file.

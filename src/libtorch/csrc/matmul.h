@@ -1,0 +1,89 @@
+// Matrix products in tiles of 32 x 32 outputs, on processors with AMX or with AVX-512's dot products (VNNI and BF16). Elsewhere
+// is_supported() is false and nothing else here may be called.
+//
+// Both operands are read along the depth in groups of four bytes, four int8 or two bfloat16. Depths are multiples of 64 bytes, filled up
+// with zeros. The left operand is rows; the right one is panels of 32 columns, [depth / 4][32 columns][4 bytes].
+#pragma once
+#include <ATen/Parallel.h>
+
+#include <cstdint>
+#include <cstring>
+
+namespace matmul {
+
+constexpr int64_t kTile = 32;
+constexpr int64_t kDepthStep = 64;
+
+inline int64_t round_up(int64_t number, int64_t multiple) { return (number + multiple - 1) / multiple * multiple; }
+inline int64_t num_tiles(int64_t size) { return (size + kTile - 1) / kTile; }
+inline int64_t panel_bytes(int64_t depth) { return depth * kTile; }
+
+// One term of a sum of products. `left` is the first of 32 rows, `stride` bytes apart; `step` bytes further lie the next 64 of the depth.
+struct Part {
+  const uint8_t* left;
+  int64_t stride;
+  int64_t step;
+  const uint8_t* panel;
+  int64_t depth;
+};
+
+// Rows of a plain matrix.
+inline Part rows_part(const void* left, int64_t stride, const void* panel, int64_t depth) {
+  return {static_cast<const uint8_t*>(left), stride, kDepthStep, static_cast<const uint8_t*>(panel), depth};
+}
+
+// What a processor can do; a kernel writes the tile [32][32] of the sum of `count` parts.
+struct Processor {
+  const char* name;
+  // int8 from the left times uint8 from the right, int32 out
+  void (*int8)(const Part* parts, int64_t count, int32_t* tile);
+  void (*bfloat16)(const Part* parts, int64_t count, float* tile);
+  // Around kernels, on the thread that calls them; `state` has 64 bytes.
+  void (*begin)(void* state);
+  void (*end)(const void* state);
+};
+
+// The best of this machine, or null. BITNET_MATMUL=avx512 or =none in the environment asks for less.
+const Processor* processor();
+inline bool is_supported() { return processor() != nullptr; }
+
+// Those of the two instruction sets, or null.
+const Processor* amx();
+const Processor* avx512();
+
+// pairs[column * 16 + pair] = (left[2 * pair][column], left[2 * pair + 1][column]) for 32 rows of `left`, `stride` numbers apart, and 32
+// columns: the 32 x 32 block, transposed.
+void transpose_block(const uint16_t* left, int64_t stride, uint16_t* out);
+
+// The tiles of one product: calls `parts_of(row, panel, parts)`, which fills in at most 8 parts and returns their number, and then
+// `store(row, num_rows, panel, tile)`. `Number` is int32_t or float. A tile is computed by one thread, in one order.
+template <typename Number, typename PartsOf, typename Store>
+void for_each_tile(int64_t num_rows, int64_t num_panels, PartsOf parts_of, Store store) {
+  constexpr int64_t kStrips = 4;  // rows of a block stay in the cache while panels pass by
+  const Processor& machine = *processor();
+  const int64_t strips = num_tiles(num_rows), blocks = (strips + kStrips - 1) / kStrips;
+  const int64_t groups = blocks >= 4 * at::get_num_threads() ? 1 : num_panels;
+  at::parallel_for(0, blocks * groups, 1, [&](int64_t begin, int64_t end) {
+    alignas(64) uint8_t state[64];
+    alignas(64) Number tile[kTile * kTile];
+    machine.begin(state);
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t block = item / groups, group = item % groups;
+      for (int64_t panel = group; panel < num_panels; panel += groups) {
+        for (int64_t strip = block * kStrips; strip < std::min(strips, (block + 1) * kStrips); ++strip) {
+          Part parts[8];
+          const int64_t row = strip * kTile, count = parts_of(row, panel, parts);
+          if constexpr (std::is_same_v<Number, float>) {
+            machine.bfloat16(parts, count, tile);
+          } else {
+            machine.int8(parts, count, tile);
+          }
+          store(row, std::min(kTile, num_rows - row), panel, tile);
+        }
+      }
+    }
+    machine.end(state);
+  });
+}
+
+}  // namespace matmul

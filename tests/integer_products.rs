@@ -1,0 +1,179 @@
+//! BitLinear on integer codes against the plain tensor operations that it stands for: values, gradients, odd shapes, all sources.
+#![cfg(feature = "torch")]
+
+mod recorded;
+
+use bitnet::config::{ActivationQuantizer, WeightQuantizer};
+use bitnet::libtorch::{AdamwState, AdamwStep, PackedWeight, Rows, adamw_step, bit_linear, integer_products};
+use bitnet::model::{quantize_activations, quantize_weights};
+use bitnet::random::Random;
+use recorded::distance;
+use std::cell::Cell;
+use tch::{Kind, Tensor, no_grad};
+
+/// False, said aloud, where this processor has no kernels.
+fn has_kernels() -> bool {
+    let name = integer_products();
+    if name.is_none() {
+        println!("skipped: this processor has no instructions for integer products");
+    }
+    name.is_some()
+}
+
+/// About normal numbers, the same in every run: libtorch has one random state a process, a test has a thread of its own.
+fn random(shape: &[i64], kind: Kind) -> Tensor {
+    thread_local!(static NUM_CALLS: Cell<u64> = const { Cell::new(0) });
+    let mut random = Random::derive(5, "integer products", NUM_CALLS.replace(NUM_CALLS.get() + 1));
+    let count = shape.iter().product::<i64>();
+    let numbers: Vec<f32> = (0..count).map(|_| ((0..4).map(|_| random.unit()).sum::<f64>() * 5.0 - 10.0) as f32).collect();
+    Tensor::from_slice(&numbers).view(shape).to_kind(kind)
+}
+
+/// One layer group: what goes in, in the order input, up, norm, residual, weights.
+struct Case {
+    leaves: Vec<Tensor>,
+    has_up: bool,
+    has_norm: bool,
+    has_residual: bool,
+    kind: Kind,
+}
+
+const EPS: f64 = 1e-5;
+
+impl Case {
+    fn parts<'a>(&self, leaves: &'a [Tensor]) -> (&'a Tensor, Option<&'a Tensor>, Option<&'a Tensor>, Option<&'a Tensor>, Vec<&'a Tensor>) {
+        let mut rest = leaves.iter();
+        let input = rest.next().unwrap();
+        let up = if self.has_up { rest.next() } else { None };
+        let norm = if self.has_norm { rest.next() } else { None };
+        let residual = if self.has_residual { rest.next() } else { None };
+        (input, up, norm, residual, rest.collect())
+    }
+
+    fn fused(&self, leaves: &[Tensor]) -> Vec<Tensor> {
+        let (input, up, norm, residual, weights) = self.parts(leaves);
+        let rows = up.map_or(Rows::Plain(input), |up| Rows::SquaredReluGate(input, up));
+        let packed: Vec<PackedWeight> = weights.iter().map(|weight| PackedWeight::new(weight, self.kind)).collect();
+        let norm = norm.map(|norm| (norm, EPS));
+        let both: Vec<_> = weights.into_iter().zip(&packed).collect();
+        match both[..] {
+            [one] => bit_linear(rows, norm, residual, [one], self.kind).into(),
+            [one, two] => bit_linear(rows, norm, residual, [one, two], self.kind).into(),
+            [one, two, three] => bit_linear(rows, norm, residual, [one, two, three], self.kind).into(),
+            _ => panic!("one to three weights"),
+        }
+    }
+
+    /// The same in float64 but for the quantizers, which see what the fused operation sees.
+    fn plain(&self, leaves: &[Tensor]) -> Vec<Tensor> {
+        let (input, up, norm, residual, weights) = self.parts(leaves);
+        let mut rows = input.to_kind(Kind::Float);
+        if let Some(up) = up {
+            rows = rows.relu().square() * up.to_kind(Kind::Float);
+        }
+        if let Some(norm) = norm {
+            rows = &rows * (rows.square().mean_dim(-1, true, Kind::Float) + EPS).rsqrt() * norm;
+        }
+        let rows = quantize_activations(&rows, ActivationQuantizer::Int8Absmax).to_kind(Kind::Double);
+        let product = |weight: &Tensor| {
+            let weight = quantize_weights(weight, WeightQuantizer::TernaryAbsmean).to_kind(Kind::Double);
+            let product = rows.linear(&weight, None::<&Tensor>);
+            residual.map_or_else(|| product.shallow_clone(), |residual| &product + residual)
+        };
+        weights.into_iter().map(product).collect()
+    }
+}
+
+/// Outputs, and gradients of all leaves for fixed upstream gradients.
+fn run(leaves: &[Tensor], arriving: &[Tensor], operation: impl Fn(&[Tensor]) -> Vec<Tensor>) -> (Vec<Tensor>, Vec<Tensor>) {
+    let leaves: Vec<Tensor> = leaves.iter().map(|leaf| leaf.detach().set_requires_grad(true)).collect();
+    let outputs = operation(&leaves);
+    let products = outputs.iter().zip(arriving).map(|(output, arriving)| (output.to_kind(Kind::Double) * arriving).sum(Kind::Double));
+    products.reduce(|sum, product| sum + product).unwrap().backward();
+    (outputs.iter().map(Tensor::detach).collect(), leaves.iter().map(Tensor::grad).collect())
+}
+
+fn cases() -> Vec<Case> {
+    let shapes: [(&[i64], &[i64]); 7] = [
+        (&[1, 3], &[1]),
+        (&[3, 5], &[7]),
+        (&[2, 33, 65], &[31, 33]),
+        (&[37, 64], &[32, 16, 16]),
+        (&[130, 100], &[64]),
+        (&[4200, 96], &[40]),
+        (&[65, 5460], &[34]),
+    ];
+    let mut cases = Vec::new();
+    for (rows, outputs) in shapes {
+        for (has_up, has_norm, input_kind) in [
+            (false, false, Kind::Float),
+            (false, true, Kind::Float),
+            (false, true, Kind::BFloat16),
+            (true, true, Kind::BFloat16),
+            (true, false, Kind::Float),
+        ] {
+            for kind in [Kind::Float, Kind::BFloat16] {
+                let has_residual = outputs.len() == 1 && has_up;
+                let size = *rows.last().unwrap();
+                let mut leaves = vec![random(rows, input_kind)];
+                if has_up {
+                    leaves.push(random(rows, input_kind));
+                }
+                if has_norm {
+                    leaves.push(random(&[size], Kind::Float) * 0.1 + 1.0);
+                }
+                if has_residual {
+                    leaves.push(random(&[&rows[..rows.len() - 1], outputs].concat(), Kind::Float));
+                }
+                leaves.extend(outputs.iter().map(|&outputs| random(&[outputs, size], Kind::Float)));
+                cases.push(Case { leaves, has_up, has_norm, has_residual, kind });
+            }
+        }
+    }
+    cases
+}
+
+#[test]
+fn outputs_and_gradients_are_those_of_tensor_operations() {
+    if !has_kernels() {
+        return;
+    }
+    for case in cases() {
+        let (_, _, _, _, weights) = case.parts(&case.leaves);
+        let rows = case.leaves[0].size();
+        let out = |weight: &Tensor| [&rows[..rows.len() - 1], &[weight.size()[0]]].concat();
+        let arriving: Vec<Tensor> = weights.iter().map(|weight| random(&out(weight), Kind::BFloat16).to_kind(Kind::Double)).collect();
+        let (fused, fused_gradients) = run(&case.leaves, &arriving, |leaves| case.fused(leaves));
+        let (plain, plain_gradients) = run(&case.leaves, &arriving, |leaves| case.plain(leaves));
+        let what = format!("{rows:?} {:?} up {} norm {} {:?}", case.leaves[0].kind(), case.has_up, case.has_norm, case.kind);
+        // A norm is summed in another order: a number at a tie may take the code beside it.
+        let tie: f64 = if case.has_norm { 2e-3 } else { 0.0 };
+        for (found, expected) in fused.iter().zip(&plain) {
+            let limit = tie.max(if found.kind() == Kind::BFloat16 { 4e-3 } else { 1e-6 });
+            let distance = distance(found, expected);
+            assert!(distance < limit, "{what}: output {distance:.1e}");
+        }
+        for (index, (found, expected)) in fused_gradients.iter().zip(&plain_gradients).enumerate() {
+            let limit = tie.max(if case.kind == Kind::BFloat16 || found.kind() == Kind::BFloat16 { 1.2e-2 } else { 1e-5 });
+            let distance = distance(found, expected);
+            assert!(distance < limit, "{what}: gradient {index} {distance:.1e}");
+        }
+    }
+}
+
+#[test]
+fn codes_that_are_kept_are_known_to_be_old_once_the_weight_was_written() {
+    if !has_kernels() {
+        return;
+    }
+    let weight = random(&[4, 8], Kind::Float);
+    let state = AdamwState { mean: weight.zeros_like(), mean_square: weight.zeros_like(), step: Tensor::from(0f32) };
+    let numbers = AdamwStep { learning_rate: 0.1, beta1: 0.9, beta2: 0.95, weight_decay: 0.0, epsilon: 1e-8 };
+    let kept = PackedWeight::new(&weight, Kind::BFloat16);
+    assert!(kept.is_of(&weight));
+    adamw_step(&[&weight], &[&weight.ones_like()], &[&state], numbers).unwrap();
+    assert!(!kept.is_of(&weight));
+    let kept = PackedWeight::new(&weight, Kind::BFloat16);
+    no_grad(|| weight.shallow_clone().copy_(&random(&[4, 8], Kind::Float)));
+    assert!(!kept.is_of(&weight));
+}
