@@ -19,16 +19,18 @@ from torch import nn
 
 
 class StraightThrough(torch.autograd.Function):
-    """Quantized values whose gradient is passed on as it comes: what `x + (q - x).detach()` means, without its two additions."""
+    """Quantized values whose gradient passes as it comes: what `x + (q - x).detach()` means, without its two additions.
+
+    No conversion of types in here: with one that changes nothing, torch.compile of 2.11 silently drops this backward.
+    """
 
     @staticmethod
-    def forward(context, x, quantize, dtype):
-        context.dtype = x.dtype
-        return quantize(x.float()).to(dtype)
+    def forward(context, x, quantize):
+        return quantize(x)
 
     @staticmethod
     def backward(context, gradient):
-        return gradient.to(context.dtype), None, None
+        return gradient, None
 
 
 def int8_absmax(x):
@@ -49,7 +51,7 @@ class BitLinear(nn.Linear):
         super().__init__(in_features, out_features, bias=False)
 
     def forward(self, x):
-        return F.linear(x, StraightThrough.apply(self.weight, ternary_absmean, x.dtype))
+        return F.linear(x, StraightThrough.apply(self.weight, ternary_absmean).to(x.dtype))
 
 
 class QuantizingNorm(nn.RMSNorm):
@@ -60,7 +62,7 @@ class QuantizingNorm(nn.RMSNorm):
         self.dtype = config["dtype"]
 
     def forward(self, x):
-        return StraightThrough.apply(super().forward(x.float()), int8_absmax, self.dtype)
+        return StraightThrough.apply(super().forward(x.float()), int8_absmax).to(self.dtype)
 
 
 def rotate(x, cosines, sines):
@@ -154,22 +156,19 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, self.train["optimizer"])
         self.forward = torch.compile(self.model) if compiles else self.model
         tokens = load_file(directory / "tokens.safetensors")
-        self.batches = list(zip(tokens["inputs"], tokens["targets"]))
-        self.position = 0
+        self.batches = list(zip(tokens["inputs"], tokens["targets"]))  # the micro-batches of a step
 
     def step(self):
         self.optimizer.zero_grad()
-        losses = [self.accumulate() for _ in range(self.train["accumulation_steps"])]
+        losses = [self.accumulate(inputs, targets) for inputs, targets in self.batches]
         nn.utils.clip_grad_norm_(self.model.parameters(), self.train["max_grad_norm"])
         self.optimizer.step()
         return sum(losses)
 
-    def accumulate(self):
-        """Adds the gradient of the next micro-batch; returns its share of the step's loss."""
-        inputs, targets = self.batches[self.position % len(self.batches)]
-        self.position += 1
+    def accumulate(self, inputs, targets):
+        """Adds the gradient of a micro-batch; returns its share of the step's loss."""
         with torch.autocast("cpu", self.dtype) if self.dtype != torch.float32 else contextlib.nullcontext():
-            loss = self.forward(inputs, targets) / self.train["accumulation_steps"]
+            loss = self.forward(inputs, targets) / len(self.batches)
         loss.backward()
         return loss.item()
 

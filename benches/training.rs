@@ -29,9 +29,20 @@ use worker::{Worker, available_memory_bytes};
 /// Between turns: the threads of the variant before stop to wait actively after a few milliseconds.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// One training step of ours against PyTorch, by turns
+const EXPLANATION: &str = "\
+Each variant is a process of its own; they take turns, and the others sleep. All begin with the same weights and see the same random
+tokens in every step. Tokens per second are of the median step. Peak memory is the most resident memory that the process ever had,
+shared libraries and compiling included (Linux only). The losses are those before step 20, or before the last step of a shorter run;
+where they are further apart than rounding explains, the benchmark fails.
+
+Examples:
+  just bench-training                                               everything; an hour or more on a few cores
+  just bench-training --configs arithmetic --rounds 3 --threads 2   one config, fewer turns
+  just bench-training --profile --configs baseline                  where the time of our step goes";
+
+/// One training step of ours against PyTorch's, by turns
 #[derive(Debug, Parser)]
-#[command(name = "bench-training")]
+#[command(name = "bench-training", after_help = EXPLANATION)]
 struct Arguments {
     /// Files of benches/training without their ending, or experiments
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "arithmetic,tinystories,baseline")]

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 /// The step whose loss is compared, unless fewer are taken.
 const COMPARED_STEP: usize = 20;
 
-/// How far the losses of both sides in float32 may be apart at that step: the order of their sums differs, and so a code now and then.
-pub const TOLERANCE: f64 = 0.02;
+/// How far the losses of two variants may be apart at that step. They add in different orders, so now and then a weight or activation
+/// gets another code, and the difference grows with each step; a gradient that is missing makes a tenfold one.
+pub const TOLERANCE: f64 = 0.1;
 
 /// What a worker sends after its turn.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -123,14 +124,15 @@ pub fn markdown<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     lines.concat()
 }
 
-/// What is wrong if the losses of our float32 and PyTorch's, where both were measured, are further apart than [`TOLERANCE`].
+/// Which variants learned otherwise than the first: their losses are further apart than [`TOLERANCE`].
 pub fn disagreement(rows: &[Row]) -> Option<String> {
-    let loss = |variant| rows.iter().find(|row| row.variant == variant).map(|row| row.loss);
-    let (ours, theirs) = (loss("ours float32")?, loss("PyTorch eager float32")?);
+    let first = rows.first()?;
     // A loss that is not a number is no agreement either.
-    let agree = (ours - theirs).abs() <= TOLERANCE;
-    let config = rows.first().map_or("", |row| &row.config);
-    (!agree).then(|| format!("{config}: the loss in float32 is {ours:.4} here and {theirs:.4} in PyTorch, more than {TOLERANCE} apart"))
+    let is_far = |row: &&Row| !((row.loss - first.loss).abs() <= TOLERANCE);
+    let far: Vec<String> = rows.iter().filter(is_far).map(|row| format!("of {} is {:.4}", row.variant, row.loss)).collect();
+    let Row { config, variant, loss_step, loss, .. } = first;
+    let rule = format!("more than {TOLERANCE} from the {loss:.4} of {variant}");
+    (!far.is_empty()).then(|| format!("{config}: the loss at step {loss_step} {}: {rule}", far.join(", ")))
 }
 
 /// Writes `rows` with a head of column names.

@@ -16,8 +16,6 @@ use tch::{Device, Tensor};
 const CONFIG: &str = "config.json";
 const TOKENS: &str = "tokens.safetensors";
 const WEIGHTS: &str = "weights.safetensors";
-/// Steps on different tokens; then they come again, so that there is something to learn and losses can be told apart.
-const NUM_DISTINCT_STEPS: usize = 4;
 
 /// Writes `experiment` where workers look for it.
 pub fn write_config(directory: &Path, experiment: &Experiment) -> Result<()> {
@@ -31,10 +29,11 @@ pub fn prepare(directory: &Path) -> Result<()> {
     write(&Network::new(&experiment, Device::Cpu).weights_file()?, &directory.join(WEIGHTS))
 }
 
-/// `inputs` and `targets`, int64 `[micro-batches, rows, sequence]`; a target is the token after its input.
+/// `inputs` and `targets`, int64 `[micro-batches, rows, sequence]`; a target is the token after its input. They are those of one step:
+/// every step sees the same, so that there is something to learn and a side that learns wrongly is seen by its loss.
 fn random_tokens(experiment: &Experiment) -> [(String, Tensor); 2] {
     let (train, vocabulary) = (&experiment.train, experiment.model.vocab_size as u64);
-    let shape = [NUM_DISTINCT_STEPS * train.accumulation_steps, train.batch_size, train.seq_len + 1];
+    let shape = [train.accumulation_steps, train.batch_size, train.seq_len + 1];
     let mut random = Random::derive(experiment.seed, "tokens of the training benchmark", 0);
     let tokens: Vec<i64> = (0..shape.iter().product()).map(|_| random.below(vocabulary) as i64).collect();
     let tokens = Tensor::from_slice(&tokens).view(shape.map(|size| size as i64));
@@ -54,11 +53,9 @@ fn write(file: &TensorFile, path: &Path) -> Result<()> {
 /// A network in training on the shared tokens.
 pub struct Training {
     network: Network,
+    /// The micro-batches of a step.
     batches: Vec<(Tensor, Tensor)>,
     numbers: StepNumbers,
-    accumulation_steps: usize,
-    /// Micro-batches taken.
-    position: usize,
 }
 
 impl Training {
@@ -77,20 +74,13 @@ impl Training {
                 weight_decay: optimizer.weight_decay,
                 max_grad_norm: train.max_grad_norm,
             },
-            accumulation_steps: train.accumulation_steps,
-            position: 0,
         })
     }
 
     /// Takes a step and returns its loss.
     pub fn step(&mut self) -> Result<f64> {
         let Network { decoder, optimizer, .. } = &mut self.network;
-        let start = self.position;
-        self.position += self.accumulation_steps;
-        let losses = (0..self.accumulation_steps).map(|index| {
-            let (inputs, targets) = &self.batches[(start + index) % self.batches.len()];
-            Ok(next_token_loss(decoder, inputs, targets))
-        });
+        let losses = self.batches.iter().map(|(inputs, targets)| Ok(next_token_loss(decoder, inputs, targets)));
         let outcome = take_step(optimizer, losses, self.numbers)?;
         outcome.was_applied.then_some(outcome.loss).ok_or_else(|| Error::ours("a loss or gradient is not finite"))
     }
