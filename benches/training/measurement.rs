@@ -127,8 +127,7 @@ pub fn markdown<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
 /// Which variants learned otherwise than the first: their losses are further apart than [`TOLERANCE`].
 pub fn disagreement(rows: &[Row]) -> Option<String> {
     let first = rows.first()?;
-    // A loss that is not a number is no agreement either.
-    let is_far = |row: &&Row| !((row.loss - first.loss).abs() <= TOLERANCE);
+    let is_far = |row: &&Row| row.loss.is_nan() || (row.loss - first.loss).abs() > TOLERANCE;
     let far: Vec<String> = rows.iter().filter(is_far).map(|row| format!("of {} is {:.4}", row.variant, row.loss)).collect();
     let Row { config, variant, loss_step, loss, .. } = first;
     let rule = format!("more than {TOLERANCE} from the {loss:.4} of {variant}");
