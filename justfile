@@ -83,6 +83,13 @@ format:
 kill-loop kills="20": setup
     BITNET_KILLS="$1" cargo test --release --test kill_loop -- --nocapture
 
+# One training step against PyTorch's, by turns (--configs arithmetic, --rounds 6, --out FILE, --profile, --without-pytorch)
+[group('development')]
+[no-exit-message]
+bench-training *flags: setup
+    @case " $* " in *' --profile '* | *' --without-pytorch '* | *' --python'* | *' --help '*) ;; *) scripts/setup-pytorch ;; esac
+    cargo bench --bench training -- "$@"
+
 # Print the shell completions of every binary (bash, zsh, fish)
 [group('development')]
 completions shell: setup

@@ -1,7 +1,7 @@
 //! The C interface of `csrc/`, and how its messages become errors.
 
 use crate::{Error, Result};
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
 use tch::Tensor;
 use torch_sys::C_tensor;
 
@@ -46,6 +46,11 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
     pub(super) fn bitnet_clip_gradients(gradients: *const *const C_tensor, count: i64, max_norm: f64, norm: *mut f64) -> *mut c_char;
+    pub(super) fn bitnet_profile_start() -> *mut c_char;
+    pub(super) fn bitnet_profile_stop(
+        into: *mut c_void,
+        take: unsafe extern "C" fn(into: *mut c_void, name: *const c_char, nanoseconds: u64, calls: u64),
+    ) -> *mut c_char;
 }
 
 /// Turns what a function of `csrc/` returned into a result, and frees it.

@@ -7,6 +7,7 @@ mod device;
 mod foreign;
 pub mod fused;
 mod parameters;
+pub mod profile;
 mod tensor_file;
 
 /// The libtorch that this is built for.

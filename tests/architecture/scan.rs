@@ -40,7 +40,7 @@ fn walk(path: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(path).into_iter().flatten() {
         let entry = entry.unwrap();
         let name = entry.file_name().to_string_lossy().into_owned();
-        let is_ignored = relative == Path::new("") && (matches!(&*name, ".git" | "target") || name.starts_with(".libtorch"))
+        let is_ignored = relative == Path::new("") && (matches!(&*name, ".git" | "target" | ".pytorch") || name.starts_with(".libtorch"))
             || relative == Path::new("runs") && name != "README.md";
         if !is_ignored && !entry.file_type().unwrap().is_symlink() {
             walk(&entry.path(), found);
