@@ -26,7 +26,7 @@ pub fn write_config(directory: &Path, experiment: &Experiment) -> Result<()> {
 pub fn prepare(directory: &Path) -> Result<()> {
     let experiment = read_config(directory)?;
     write(&TensorFile::new(random_tokens(&experiment))?, &directory.join(TOKENS))?;
-    write(&Network::new(&experiment, Device::Cpu).weights_file()?, &directory.join(WEIGHTS))
+    write(&Network::new(&experiment, Device::Cpu)?.weights_file()?, &directory.join(WEIGHTS))
 }
 
 /// `inputs` and `targets`, int64 `[micro-batches, rows, sequence]`; a target is the token after its input. They are those of one step:
@@ -67,7 +67,7 @@ impl Training {
         let of = |name: &str| tokens.get(name).map(|all| all.unbind(0)).ok_or_else(|| Error::ours(format!("{TOKENS} lacks {name}")));
         let (train, optimizer) = (&experiment.train, &experiment.train.optimizer);
         Ok(Self {
-            network: Network::new(&experiment, Device::Cpu),
+            network: Network::new(&experiment, Device::Cpu)?,
             batches: of("inputs")?.into_iter().zip(of("targets")?).collect(),
             numbers: StepNumbers {
                 learning_rate: optimizer.learning_rate,

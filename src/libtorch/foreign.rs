@@ -33,6 +33,15 @@ unsafe extern "C" {
     pub(super) fn bitnet_matmul_name() -> *const c_char;
     pub(super) fn bitnet_version(tensor: *const C_tensor, version: *mut i64) -> *mut c_char;
     pub(super) fn bitnet_pack_weight(weight: *const C_tensor, to_bfloat16: bool, out: *mut *mut C_tensor) -> *mut c_char;
+    pub(super) fn bitnet_causal_attention(
+        query: *const C_tensor,
+        key: *const C_tensor,
+        value: *const C_tensor,
+        cosines: *const C_tensor,
+        sines: *const C_tensor,
+        head_dim: i64,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
     pub(super) fn bitnet_bit_linear(
         input: *const C_tensor,
         up: *const C_tensor,

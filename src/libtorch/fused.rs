@@ -2,7 +2,9 @@
 //! Tensors elsewhere, of another type than they say, without a row or of shapes that do not fit each other raise, as in tch's operators.
 
 use super::caught::raised;
-use super::foreign::{bitnet_norm_and_quantize, bitnet_quantize_activations, bitnet_quantize_weights, bitnet_squared_relu_gate, made};
+use super::foreign::{
+    bitnet_causal_attention, bitnet_norm_and_quantize, bitnet_quantize_activations, bitnet_quantize_weights, bitnet_squared_relu_gate, made,
+};
 use tch::{Kind, Tensor};
 
 /// `[.., features]` to its 8-bit absmax values in `kind` (float32 or bfloat16); the gradient passes straight.
@@ -21,6 +23,15 @@ pub fn quantize_weights(weight: &Tensor, kind: Kind) -> Tensor {
 pub fn norm_and_quantize(input: &Tensor, weight: &Tensor, eps: f64, kind: Kind) -> Tensor {
     // SAFETY: both tensors outlive the call.
     raised(made(|out| unsafe { bitnet_norm_and_quantize(input.as_ptr(), weight.as_ptr(), eps, kind == Kind::BFloat16, out) }))
+}
+
+/// Causal attention with rotary positions over heads of `head_dim` features, bfloat16 `[batch, sequence, heads · head_dim]`, of as many heads
+/// as `query` has; those of `key` and `value` may be fewer. The tables are float32 `[positions, head_dim]`. Only where
+/// [`super::integer_products`] names a processor.
+pub fn causal_attention(query: &Tensor, key: &Tensor, value: &Tensor, cosines: &Tensor, sines: &Tensor, head_dim: i64) -> Tensor {
+    let [query, key, value, cosines, sines] = [query, key, value, cosines, sines].map(Tensor::as_ptr);
+    // SAFETY: all tensors outlive the call.
+    raised(made(|out| unsafe { bitnet_causal_attention(query, key, value, cosines, sines, head_dim, out) }))
 }
 
 /// `relu(gate)² · up` of two tensors of one shape and type, float32 or bfloat16.

@@ -14,6 +14,11 @@ pub(super) fn has_integer_products(quantizers: BitLinearConfig, input: &Tensor) 
     has_codes && is_on_cpu(input) && integer_products().is_some()
 }
 
+/// Whether attention on `query` is one operation.
+pub(super) fn has_fused_attention(query: &Tensor) -> bool {
+    is_on_cpu(query) && query.kind() == Kind::BFloat16 && integer_products().is_some()
+}
+
 /// `input` `[.., features]`, normed if there is a norm, quantized, in `kind`.
 pub(super) fn norm_and_quantize(norm: Option<&RmsNorm>, input: &Tensor, quantizer: ActivationQuantizer, kind: Kind) -> Tensor {
     match (quantizer, norm) {

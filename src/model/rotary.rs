@@ -20,6 +20,11 @@ impl RotaryTables {
         Self { cosines: angles.cos(), sines: angles.sin() }
     }
 
+    /// Cosines and sines, float32 `[max_positions, head_dim]`.
+    pub fn tables(&self) -> (&Tensor, &Tensor) {
+        (&self.cosines, &self.sines)
+    }
+
     /// Turns `heads`, `[batch, heads, sequence, head_dim]`, whose first position is `start`.
     pub fn rotate(&self, heads: &Tensor, start: usize) -> Tensor {
         let length = heads.size()[2];

@@ -4,6 +4,7 @@
 
 #include "boundary.h"
 #include "panels.h"
+#include "profile.h"
 
 using OptionalTensor = std::optional<at::Tensor>;
 using torch::autograd::AutogradContext;
@@ -57,6 +58,7 @@ struct Codes {
 };
 
 Codes quantize(const Source& source) {
+  BITNET_PROFILED("bitnet::norm_and_quantize");
   const int64_t size = source.size(), num_rows = source.num_rows(), stride = panels::code_stride(size);
   const auto options = source.input.options().dtype(at::kFloat).requires_grad(false);
   const int64_t height = matmul::round_up(num_rows, kTile);
@@ -105,6 +107,7 @@ std::vector<int64_t> with_last(at::IntArrayRef sizes, int64_t last) {
 
 // codes * weight^T with all scales, into `out`; added to `residual` (float32) where there is one.
 void product(const Codes& input, const panels::Weight& weight, int64_t size, const at::Tensor& residual, const at::Tensor& out) {
+  BITNET_PROFILED("bitnet::integer_product");
   const int64_t outputs = out.size(-1), num_rows = outputs == 0 ? 0 : out.numel() / outputs, stride = input.codes.stride(0);
   const int64_t depth = matmul::round_up(size, matmul::kDepthStep);
   const float weight_scale = weight.scale.item<float>();
@@ -131,6 +134,7 @@ void product(const Codes& input, const panels::Weight& weight, int64_t size, con
 
 // The sum over weights of gradient * weight, [rows, size] in bfloat16; `gradients` are padded.
 at::Tensor input_gradient(const std::vector<at::Tensor>& gradients, const std::vector<at::Tensor>& values, int64_t num_rows, int64_t size) {
+  BITNET_PROFILED("bitnet::input_gradient");
   auto out = at::empty({num_rows, size}, gradients[0].options());
   auto parts_of = [&](int64_t row, int64_t panel, matmul::Part* parts) {
     for (size_t index = 0; index < gradients.size(); ++index) {
@@ -150,6 +154,7 @@ at::Tensor input_gradient(const std::vector<at::Tensor>& gradients, const std::v
 // gradient^T * input of each weight, float32 [outputs, size].
 std::vector<at::Tensor> weight_gradients(const std::vector<at::Tensor>& gradients, const std::vector<int64_t>& outputs, const at::Tensor& codes,
                                          const at::Tensor& scales, int64_t num_rows, int64_t size) {
+  BITNET_PROFILED("bitnet::weight_gradients");
   std::vector<at::Tensor> out;
   for (int64_t count : outputs) out.push_back(at::empty({count, size}, scales.options()));
   for (int64_t begin = 0; begin < num_rows; begin += kRowsAtOnce) {
@@ -179,6 +184,7 @@ std::vector<at::Tensor> weight_gradients(const std::vector<at::Tensor>& gradient
 
 // From the gradient of what was quantized, [rows, size], to those of input, up and norm.
 std::array<at::Tensor, 3> source_gradients(const Source& source, const at::Tensor& inverses, const at::Tensor& gradient) {
+  BITNET_PROFILED("bitnet::norm_gradients");
   const int64_t size = source.size(), num_rows = source.num_rows(), part = (num_rows + kParts - 1) / kParts;
   const bool is_float = source.input.scalar_type() == at::kFloat;
   const auto* weight = source.norm.defined() ? source.norm.const_data_ptr<float>() : nullptr;

@@ -1,6 +1,8 @@
 // See panels.h.
 #include "panels.h"
 
+#include "profile.h"
+
 namespace panels {
 namespace {
 
@@ -16,6 +18,7 @@ void interleave(const uint16_t* even, const uint16_t* odd, int64_t size, uint32_
 }  // namespace
 
 Weight pack_weight(const at::Tensor& weight, bool to_bfloat16) {
+  BITNET_PROFILED("bitnet::pack_weight");
   require_rows(weight);
   TORCH_CHECK(weight.dim() == 2 && weight.scalar_type() == at::kFloat, "weights are float32 matrices, not ", weight.toString(), " ", weight.sizes());
   const auto source = weight.contiguous();
@@ -28,8 +31,8 @@ Weight pack_weight(const at::Tensor& weight, bool to_bfloat16) {
   packed.values = to_bfloat16 ? at::empty({width * values_depth * 2}, source.options().dtype(at::kBFloat16)) : at::empty_like(source);
   auto* codes = packed.codes.data_ptr<uint8_t>();
   at::parallel_for(0, num_tiles(outputs), 1, [&](int64_t begin, int64_t end) {
-    std::vector<uint8_t> tile(kTile * depth);
-    std::vector<uint16_t> values(kTile * width);
+    Buffer<uint8_t> tile(kTile * depth);
+    Buffer<uint16_t> values(kTile * width);
     for (int64_t panel = begin; panel < end; ++panel) {
       std::fill(tile.begin(), tile.end(), uint8_t{1});
       std::fill(values.begin(), values.end(), uint16_t{0});
@@ -61,10 +64,11 @@ at::Tensor padded(const at::Tensor& matrix) {
 }
 
 at::Tensor interleave_rows(const at::Tensor& codes, const at::Tensor& scales, int64_t size, int64_t begin, int64_t end) {
+  BITNET_PROFILED("bitnet::interleave_rows");
   const int64_t width = round_up(size, kTile), pairs = round_up(end - begin, kTile) / 2, stride = codes.stride(0);
   auto out = at::empty({width * pairs * 2}, codes.options().dtype(at::kBFloat16));
   at::parallel_for(0, pairs, 16, [&](int64_t first, int64_t last) {
-    std::vector<uint16_t> values(2 * width);
+    Buffer<uint16_t> values(2 * width);
     for (int64_t pair = first; pair < last; ++pair) {
       for (int64_t half = 0; half < 2; ++half) {
         const int64_t row = begin + 2 * pair + half;
@@ -83,6 +87,7 @@ at::Tensor interleave_rows(const at::Tensor& codes, const at::Tensor& scales, in
 }
 
 at::Tensor transposed_rows(const at::Tensor& matrix, int64_t begin, int64_t end) {
+  BITNET_PROFILED("bitnet::transposed_rows");
   const int64_t width = matrix.size(1), blocks = num_tiles(end - begin);
   auto out = at::empty({width * blocks * kTile}, matrix.options());
   at::parallel_for(0, blocks, 1, [&](int64_t first, int64_t last) {

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <new>
 #include <vector>
 
 #include "kernels.h"
@@ -10,6 +11,21 @@
 constexpr float kSmallestScale = 1e-5f;
 // Sums over rows are added in so many parts, whatever the number of threads, so that they are the same for each.
 constexpr int64_t kParts = 16;
+
+// Memory that begins with a cache line, as the rows of tiles should.
+template <typename Number>
+struct CacheAligned {
+  using value_type = Number;
+  CacheAligned() = default;
+  template <typename Other>
+  CacheAligned(const CacheAligned<Other>&) {}
+  Number* allocate(size_t count) { return static_cast<Number*>(::operator new(count * sizeof(Number), std::align_val_t(64))); }
+  void deallocate(Number* numbers, size_t) { ::operator delete(numbers, std::align_val_t(64)); }
+  bool operator==(const CacheAligned&) const { return true; }
+  bool operator!=(const CacheAligned&) const { return false; }
+};
+template <typename Number>
+using Buffer = std::vector<Number, CacheAligned<Number>>;
 
 inline uint16_t* bits(const at::Tensor& tensor) { return static_cast<uint16_t*>(tensor.data_ptr()); }
 

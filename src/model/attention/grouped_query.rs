@@ -1,9 +1,10 @@
 //! Causal attention in which groups of query heads share a key and a value head.
 
 use crate::config::{ModelConfig, NormPlacement};
-use crate::libtorch::Rows;
+use crate::libtorch::{Rows, fused};
 use crate::model::RotaryTables;
 use crate::model::bit_linear::{BitLinear, BitLinearOptions};
+use crate::model::fast::has_fused_attention;
 use crate::model::norm::RmsNorm;
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
@@ -40,12 +41,23 @@ impl GroupedQueryAttention {
     /// positions 0 to t.
     pub fn forward(&self, norm: Option<&RmsNorm>, residual: &Tensor, rotary: &RotaryTables) -> Tensor {
         let [query, key, value] = BitLinear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], norm, residual);
-        let query = rotary.rotate(&self.heads(&query), 0);
-        let key = rotary.rotate(&self.heads(&key), 0);
-        let value = self.heads(&value);
-        let mixed = Tensor::scaled_dot_product_attention(&query, &key, &value, None::<&Tensor>, 0.0, true, None, self.is_grouped);
-        let mixed = mixed.transpose(1, 2).flatten(2, 3); // [batch, sequence, hidden]
+        let mixed = match has_fused_attention(&query) {
+            true => {
+                let (cosines, sines) = rotary.tables();
+                fused::causal_attention(&query, &key, &value, cosines, sines, self.head_dim)
+            }
+            false => self.plain_attention(&query, &key, &value, rotary),
+        };
         self.o_proj.add_to(residual, self.sub_norm.as_ref(), Rows::Plain(&mixed))
+    }
+
+    /// Attention in libtorch's operations: `[batch, sequence, hidden]`.
+    fn plain_attention(&self, query: &Tensor, key: &Tensor, value: &Tensor, rotary: &RotaryTables) -> Tensor {
+        let query = rotary.rotate(&self.heads(query), 0);
+        let key = rotary.rotate(&self.heads(key), 0);
+        let value = self.heads(value);
+        let mixed = Tensor::scaled_dot_product_attention(&query, &key, &value, None::<&Tensor>, 0.0, true, None, self.is_grouped);
+        mixed.transpose(1, 2).flatten(2, 3)
     }
 
     /// The BitLinear layers, with the names they have in a file.
