@@ -17,8 +17,8 @@ namespace {
 using matmul::kTile;
 
 constexpr int64_t kMostWeights = 3;
-// Rows whose gradients are laid out at once for the gradient of the weights: bounds the memory that this takes.
-constexpr int64_t kRowsAtOnce = 4096;
+// Rows whose gradients are laid out at once for the gradient of the weights: both operands of a tile then fit into the first two caches.
+constexpr int64_t kRowsAtOnce = 512;
 
 // What is quantized: rows of `input`, or of relu(input)^2 * up; normed first where there is a norm.
 struct Source {
