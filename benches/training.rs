@@ -30,19 +30,20 @@ use worker::{Worker, available_memory_bytes};
 const PAUSE: Duration = Duration::from_millis(50);
 
 const EXPLANATION: &str = "\
-Each variant is a process of its own; they take turns, and the others sleep. All begin with the same weights and see the same random
-tokens in every step. Tokens per second are of the median step. Peak memory is the most resident memory that the process ever had,
-shared libraries and compiling included (Linux only). The losses are those before step 20, or before the last step of a shorter run;
-where they are further apart than rounding explains, the benchmark fails.
+Each variant is a process of its own; they take turns, and the others sleep. All begin with the same weights and see the same random \
+tokens in every step. Tokens per second are of the median step. Peak memory is the most resident memory that the process ever had, \
+shared libraries and compiling included (Linux only). The loss of a step is that before its update. Where the losses of two variants \
+are further apart than rounding explains, the benchmark fails.
 
 Examples:
-  just bench-training                                               everything; an hour or more on a few cores
-  just bench-training --configs arithmetic --rounds 3 --threads 2   one config, fewer turns
-  just bench-training --profile --configs baseline                  where the time of our step goes";
+  just bench-training                                       everything; an hour or more on a few cores
+  just bench-training --configs arithmetic --rounds 3       one config, fewer turns
+  just bench-training --profile --configs baseline          where the time of our step goes";
 
 /// One training step of ours against PyTorch's, by turns
 #[derive(Debug, Parser)]
-#[command(name = "bench-training", after_help = EXPLANATION)]
+#[command(name = "bench-training", after_help = EXPLANATION, override_usage = "just bench-training [OPTIONS]")]
+#[command(disable_help_subcommand = true)]
 struct Arguments {
     /// Files of benches/training without their ending, or experiments
     #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "arithmetic,tinystories,baseline")]
@@ -83,11 +84,12 @@ struct Arguments {
 
 /// What this program does for itself in other processes.
 #[derive(Debug, Subcommand)]
-#[command(hide = true)]
 enum Role {
     /// Writes initial weights and tokens
+    #[command(hide = true)]
     Prepare { directory: PathBuf },
     /// Takes steps when told to
+    #[command(hide = true)]
     Work {
         directory: PathBuf,
         #[arg(long)]
@@ -269,13 +271,14 @@ impl Bench<'_> {
     }
 }
 
-/// What the hungriest variant takes, roughly: weights, gradients and AdamW's two means; logits, their softmax and gradients; what
-/// each layer keeps for its backward pass; PyTorch itself.
+/// What a variant takes, roughly, in the mean of those that share the memory; of these only one works at a time, and PyTorch gives
+/// most of its memory back in between. Weights, gradients and AdamW's two means; logits, their softmax and their gradients; what each
+/// layer keeps for its backward pass; libtorch itself.
 fn needed_bytes(experiment: &Experiment) -> u64 {
     let (model, train) = (&experiment.model, &experiment.train);
     let tokens = train.batch_size * train.seq_len;
-    let kept_per_layer = 24 * model.hidden_size + 12 * model.intermediate_size;
-    let numbers = 4 * model.num_parameters() + tokens * (4 * model.vocab_size + model.num_hidden_layers * kept_per_layer);
+    let kept_per_layer = 8 * model.hidden_size + 4 * model.intermediate_size;
+    let numbers = 4 * model.num_parameters() + tokens * (3 * model.vocab_size + model.num_hidden_layers * kept_per_layer);
     (4 * numbers + (1 << 29)) as u64
 }
 

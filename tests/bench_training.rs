@@ -8,7 +8,7 @@ mod measurement;
 mod operators;
 
 use bitnet::config::{Overrides, load};
-use measurement::{Measurement, Row, TOLERANCE, Turn, disagreement, quantile, table, write_csv};
+use measurement::{EARLY_TOLERANCE, Measurement, Row, TOLERANCE, Turn, disagreement, quantile, table, write_csv};
 use std::path::Path;
 
 /// The figures of a variant that took 25 steps: two that warmed up, then some of 1, 2 and 4 seconds.
@@ -55,8 +55,8 @@ fn the_csv_has_a_named_column_for_every_figure() {
     let mut bytes = Vec::new();
     write_csv(&[measured("ours float32", 2.5)], &mut bytes).unwrap();
     let expected = "\
-config,variant,threads,group,timed_steps,tokens_per_second,lower_quartile,upper_quartile,peak_memory_bytes,loss_step,loss
-small,ours float32,2,1,5,500.0,500.0,500.0,1500000000,20,2.5
+config,variant,threads,group,timed_steps,tokens_per_second,lower_quartile,upper_quartile,peak_memory_bytes,second_loss,loss_step,loss
+small,ours float32,2,1,5,500.0,500.0,500.0,1500000000,8.0,20,2.5
 ";
     assert_eq!(String::from_utf8(bytes).unwrap(), expected);
 }
@@ -66,7 +66,11 @@ fn variants_that_learn_differently_are_told() {
     let rows = |theirs| [measured("ours bfloat16", 2.5), measured("PyTorch compiled float32", theirs)];
     assert_eq!(disagreement(&rows(2.5 + 0.9 * TOLERANCE)), None);
     let told = disagreement(&rows(2.5 - 1.1 * TOLERANCE)).unwrap();
-    assert!(told.starts_with("small: the loss at step 20 of PyTorch compiled float32 is "), "{told}");
+    let expected =
+        "small: losses at steps 2 and 20 are too far from 8.0000 and 2.5000 (ours bfloat16): 8.0000 and 2.3900 (PyTorch compiled float32)";
+    assert_eq!(told, expected);
+    let wrong_gradient = Row { second_loss: 8.0 + 1.1 * EARLY_TOLERANCE, ..measured("PyTorch compiled float32", 2.5) };
+    assert!(disagreement(&[measured("ours bfloat16", 2.5), wrong_gradient]).is_some());
     assert!(disagreement(&rows(f64::NAN)).is_some());
     assert_eq!(disagreement(&[]), None);
 }

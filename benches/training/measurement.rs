@@ -5,8 +5,11 @@ use serde::{Deserialize, Serialize};
 /// The step whose loss is compared, unless fewer are taken.
 const COMPARED_STEP: usize = 20;
 
-/// How far the losses of two variants may be apart at that step. They add in different orders, so now and then a weight or activation
-/// gets another code, and the difference grows with each step; a gradient that is missing makes a tenfold one.
+/// How far the second losses of two variants may be apart: they tell of one forward pass, one backward pass and one update.
+pub const EARLY_TOLERANCE: f64 = 0.01;
+
+/// The same of the compared step. The variants add in different orders, so now and then a weight or activation gets another code, and
+/// the difference grows with every step.
 pub const TOLERANCE: f64 = 0.1;
 
 /// What a worker sends after its turn.
@@ -45,6 +48,8 @@ pub struct Row {
     /// A quarter of the steps was faster.
     pub upper_quartile: f64,
     pub peak_memory_bytes: Option<u64>,
+    /// After one update.
+    pub second_loss: f64,
     /// The step that `loss` is of.
     pub loss_step: usize,
     pub loss: f64,
@@ -62,6 +67,7 @@ impl Measurement {
     /// The line of `variant`, whose steps have `tokens` tokens each.
     pub fn row(&self, config: &str, variant: &str, group: usize, threads: i32, tokens: usize) -> Row {
         let loss_step = self.losses.len().min(COMPARED_STEP);
+        let loss = |step: usize| step.checked_sub(1).and_then(|index| self.losses.get(index)).copied().unwrap_or(f64::NAN);
         let rate = |share| tokens as f64 / quantile(&self.seconds, share);
         Row {
             config: config.to_owned(),
@@ -73,8 +79,9 @@ impl Measurement {
             lower_quartile: rate(0.75),
             upper_quartile: rate(0.25),
             peak_memory_bytes: self.peak_memory_bytes,
+            second_loss: loss(2),
             loss_step,
-            loss: loss_step.checked_sub(1).map_or(f64::NAN, |index| self.losses[index]),
+            loss: loss(loss_step),
         }
     }
 }
@@ -124,14 +131,16 @@ pub fn markdown<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     lines.concat()
 }
 
-/// Which variants learned otherwise than the first: their losses are further apart than [`TOLERANCE`].
+/// Which variants learned otherwise than the first: their losses are further apart than [`EARLY_TOLERANCE`] or [`TOLERANCE`].
 pub fn disagreement(rows: &[Row]) -> Option<String> {
     let first = rows.first()?;
-    let is_far = |row: &&Row| row.loss.is_nan() || (row.loss - first.loss).abs() > TOLERANCE;
-    let far: Vec<String> = rows.iter().filter(is_far).map(|row| format!("of {} is {:.4}", row.variant, row.loss)).collect();
-    let Row { config, variant, loss_step, loss, .. } = first;
-    let rule = format!("more than {TOLERANCE} from the {loss:.4} of {variant}");
-    (!far.is_empty()).then(|| format!("{config}: the loss at step {loss_step} {}: {rule}", far.join(", ")))
+    let is_far = |one: f64, other: f64, tolerance: f64| one.is_nan() || (one - other).abs() > tolerance;
+    let learned_otherwise =
+        |row: &&Row| is_far(row.second_loss, first.second_loss, EARLY_TOLERANCE) || is_far(row.loss, first.loss, TOLERANCE);
+    let losses = |row: &Row| format!("{:.4} and {:.4} ({})", row.second_loss, row.loss, row.variant);
+    let far: Vec<String> = rows.iter().filter(learned_otherwise).map(losses).collect();
+    let steps = format!("{}: losses at steps 2 and {}", first.config, first.loss_step);
+    (!far.is_empty()).then(|| format!("{steps} are too far from {}: {}", losses(first), far.join(", ")))
 }
 
 /// Writes `rows` with a head of column names.

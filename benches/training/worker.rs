@@ -39,8 +39,8 @@ impl Worker {
 
     fn answer(&mut self, num_steps: usize) -> Result<Turn> {
         let stdin = self.process.stdin.as_mut().ok_or_else(|| Error::ours("it has no stdin"))?;
-        writeln!(stdin, "{num_steps}")?;
-        stdin.flush()?;
+        // As a message: a broken pipe that reached main would pass for a reader of stdout that has seen enough.
+        writeln!(stdin, "{num_steps}").and_then(|()| stdin.flush()).map_err(Error::ours)?;
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
         Ok(serde_json::from_str(&line)?)
