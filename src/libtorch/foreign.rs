@@ -42,6 +42,13 @@ unsafe extern "C" {
         head_dim: i64,
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
+    pub(super) fn bitnet_head_cross_entropy(
+        hidden: *const C_tensor,
+        weight: *const C_tensor,
+        targets: *const C_tensor,
+        ignored: i64,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
     pub(super) fn bitnet_bit_linear(
         input: *const C_tensor,
         up: *const C_tensor,

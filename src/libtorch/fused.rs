@@ -3,7 +3,8 @@
 
 use super::caught::raised;
 use super::foreign::{
-    bitnet_causal_attention, bitnet_norm_and_quantize, bitnet_quantize_activations, bitnet_quantize_weights, bitnet_squared_relu_gate, made,
+    bitnet_causal_attention, bitnet_head_cross_entropy, bitnet_norm_and_quantize, bitnet_quantize_activations, bitnet_quantize_weights,
+    bitnet_squared_relu_gate, made,
 };
 use tch::{Kind, Tensor};
 
@@ -32,6 +33,15 @@ pub fn causal_attention(query: &Tensor, key: &Tensor, value: &Tensor, cosines: &
     let [query, key, value, cosines, sines] = [query, key, value, cosines, sines].map(Tensor::as_ptr);
     // SAFETY: all tensors outlive the call.
     raised(made(|out| unsafe { bitnet_causal_attention(query, key, value, cosines, sines, head_dim, out) }))
+}
+
+/// The mean cross-entropy, in nats, of the logits `hidden · weightᵀ` over the `targets`, int64 `[..]`, that are not `ignored`; the logits
+/// never exist as a whole. `hidden` is `[.., size]`, `weight` float32 `[vocabulary, size]`; products are in bfloat16, sums and the loss in
+/// float32. Only where [`super::integer_products`] names a processor.
+pub fn head_cross_entropy(hidden: &Tensor, weight: &Tensor, targets: &Tensor, ignored: i64) -> Tensor {
+    let [hidden, weight, targets] = [hidden, weight, targets].map(Tensor::as_ptr);
+    // SAFETY: all tensors outlive the call.
+    raised(made(|out| unsafe { bitnet_head_cross_entropy(hidden, weight, targets, ignored, out) }))
 }
 
 /// `relu(gate)² · up` of two tensors of one shape and type, float32 or bfloat16.

@@ -3,10 +3,12 @@
 use super::RotaryTables;
 use super::bit_linear::{BitLinear, BitLinearOptions, kind};
 use super::block::Block;
+use super::fast::has_tiles;
 use super::norm::RmsNorm;
 use crate::config::{ModelConfig, Precision};
+use crate::libtorch::fused;
 use tch::nn::{Init, Module, Path};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, Reduction, Tensor};
 
 /// Embedding, blocks, final norm and head.
 #[derive(Debug)]
@@ -39,13 +41,36 @@ impl Decoder {
 
     /// Token ids, int64 `[batch, sequence]`, to logits, float32 `[batch, sequence, vocabulary]`.
     pub fn forward(&self, token_ids: &Tensor) -> Tensor {
+        self.logits(&self.hidden(token_ids))
+    }
+
+    /// The mean loss of the next tokens, in nats, a scalar; positions whose target is `ignored` do not count. Both are int64
+    /// `[batch, sequence]`.
+    pub fn next_token_loss(&self, token_ids: &Tensor, targets: &Tensor, ignored: i64) -> Tensor {
+        let hidden = self.hidden(token_ids);
+        if has_tiles(&hidden, kind(self.precision)) {
+            return fused::head_cross_entropy(&hidden, self.head(), targets, ignored);
+        }
+        let logits = self.logits(&hidden).flatten(0, 1);
+        logits.cross_entropy_loss(&targets.flatten(0, 1), None::<&Tensor>, Reduction::Mean, ignored, 0.0)
+    }
+
+    /// What the head reads, float32 `[batch, sequence, hidden]`.
+    fn hidden(&self, token_ids: &Tensor) -> Tensor {
         let mut residual = Tensor::embedding(&self.embedding, token_ids, -1, false, false);
         for block in &self.blocks {
             residual = block.forward(&residual, &self.rotary);
         }
-        let hidden = self.norm.forward(&residual).to_kind(kind(self.precision));
-        let head = self.head.as_ref().unwrap_or(&self.embedding).to_kind(kind(self.precision));
-        hidden.linear(&head, None::<&Tensor>).to_kind(Kind::Float)
+        self.norm.forward(&residual)
+    }
+
+    fn logits(&self, hidden: &Tensor) -> Tensor {
+        let kind = kind(self.precision);
+        hidden.to_kind(kind).linear(&self.head().to_kind(kind), None::<&Tensor>).to_kind(Kind::Float)
+    }
+
+    fn head(&self) -> &Tensor {
+        self.head.as_ref().unwrap_or(&self.embedding)
     }
 
     /// Where the parameters are.

@@ -14,9 +14,9 @@ pub(super) fn has_integer_products(quantizers: BitLinearConfig, input: &Tensor) 
     has_codes && is_on_cpu(input) && integer_products().is_some()
 }
 
-/// Whether attention on `query` is one operation.
-pub(super) fn has_fused_attention(query: &Tensor) -> bool {
-    is_on_cpu(query) && query.kind() == Kind::BFloat16 && integer_products().is_some()
+/// Whether attention, and the head with its loss, are one operation each in `kind` where `input` is.
+pub(super) fn has_tiles(input: &Tensor, kind: Kind) -> bool {
+    is_on_cpu(input) && kind == Kind::BFloat16 && integer_products().is_some()
 }
 
 /// `input` `[.., features]`, normed if there is a norm, quantized, in `kind`.

@@ -54,8 +54,7 @@ pub fn take_step(
 /// Mean cross-entropy of the next tokens, in nats; positions whose target is [`IGNORED_TARGET`] do not count.
 /// `inputs` and `targets` are int64 `[batch, sequence]`.
 pub fn next_token_loss(decoder: &Decoder, inputs: &Tensor, targets: &Tensor) -> Tensor {
-    let logits = decoder.forward(inputs);
-    logits.flatten(0, 1).cross_entropy_loss(&targets.flatten(0, 1), None::<&Tensor>, Reduction::Mean, IGNORED_TARGET, 0.0)
+    decoder.next_token_loss(inputs, targets, IGNORED_TARGET)
 }
 
 /// The loss of every position, float32 `[batch, sequence]`, 0 where it is ignored; and the likeliest next tokens, of the same shape.

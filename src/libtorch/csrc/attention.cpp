@@ -2,10 +2,10 @@
 // while they are in the cache. In bfloat16, on processors that matmul.h supports.
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "attention_rows.h"
 #include "boundary.h"
 #include "panels.h"
 #include "profile.h"
+#include "softmax.h"
 
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;

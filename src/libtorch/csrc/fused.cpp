@@ -2,6 +2,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "boundary.h"
+#include "profile.h"
 #include "row_access.h"
 
 using torch::autograd::AutogradContext;
@@ -23,6 +24,7 @@ void store_int8(const float* row, const at::Tensor& out, int64_t index, int64_t 
 
 struct QuantizeActivations : Function<QuantizeActivations> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, bool to_bfloat16) {
+    BITNET_PROFILED("bitnet::quantize_activations");
     require_rows(input);
     auto source = readable(input);
     auto out = at::empty(source.sizes(), source.options().dtype(scalar_type(to_bfloat16)));
@@ -43,6 +45,7 @@ struct QuantizeActivations : Function<QuantizeActivations> {
 
 struct QuantizeWeights : Function<QuantizeWeights> {
   static at::Tensor forward(AutogradContext*, const at::Tensor& weight, bool to_bfloat16) {
+    BITNET_PROFILED("bitnet::quantize_weights");
     require_rows(weight);
     auto source = weight.contiguous();
     auto out = at::empty(source.sizes(), source.options().dtype(scalar_type(to_bfloat16)));
@@ -90,6 +93,7 @@ std::pair<at::Tensor, at::Tensor> norm_gradients(const at::Tensor& gradient, con
 
 struct NormAndQuantize : Function<NormAndQuantize> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input, const at::Tensor& weight, double eps, bool to_bfloat16) {
+    BITNET_PROFILED("bitnet::norm_and_quantize");
     require_rows(input);
     TORCH_CHECK(weight.sizes() == input.sizes().slice(input.dim() - 1) && weight.device().is_cpu() && weight.is_contiguous(),
                 "a norm of the shape ", weight.sizes(), " does not fit rows of the shape ", input.sizes());
@@ -120,6 +124,7 @@ struct NormAndQuantize : Function<NormAndQuantize> {
 
 struct SquaredReluGate : Function<SquaredReluGate> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& gate, const at::Tensor& up) {
+    BITNET_PROFILED("bitnet::squared_relu_gate");
     require_rows(gate);
     TORCH_CHECK(gate.sizes() == up.sizes() && gate.scalar_type() == up.scalar_type() && gate.device() == up.device(),
                 "a gate of ", gate.sizes(), " ", gate.toString(), " does not fit values of ", up.sizes(), " ", up.toString());

@@ -63,6 +63,47 @@ at::Tensor padded(const at::Tensor& matrix) {
   return at::constant_pad_nd(source, {0, round_up(width, kTile) - width, 0, round_up(height, kTile) - height});
 }
 
+Values pack_values(const at::Tensor& matrix) {
+  BITNET_PROFILED("bitnet::pack_values");
+  const auto source = readable(matrix);
+  const int64_t outputs = source.size(0), inputs = source.size(1), height = round_up(outputs, kTile), width = round_up(inputs, kTile);
+  const auto options = source.options().dtype(at::kBFloat16);
+  Values out{at::empty({height * width}, options), at::empty({height * width}, options)};
+  at::parallel_for(0, height / kTile, 1, [&](int64_t begin, int64_t end) {
+    Buffer<uint16_t> values(kTile * width, 0);
+    std::vector<float> buffer;
+    for (int64_t panel = begin; panel < end; ++panel) {
+      for (int64_t row = 0; row < kTile; ++row) {
+        const int64_t index = panel * kTile + row;
+        if (index < outputs) {
+          rows::narrow(as_float(source, index, inputs, buffer), values.data() + row * width, inputs);
+        } else {
+          std::fill_n(values.data() + row * width, width, uint16_t{0});
+        }
+      }
+      const auto* bytes = reinterpret_cast<const uint8_t*>(values.data());
+      rows::transpose_groups(bytes, width * 2, reinterpret_cast<uint8_t*>(bits(out.columns) + panel * kTile * width));
+      for (int64_t row = 0; row < kTile; row += 2) {
+        auto* pairs = reinterpret_cast<uint32_t*>(bits(out.interleaved)) + (panel * kTile + row) / 2 * kTile;
+        interleave(values.data() + row * width, values.data() + (row + 1) * width, width, pairs, height / 2 * kTile);
+      }
+    }
+  });
+  return out;
+}
+
+at::Tensor interleave_bfloat16(const at::Tensor& matrix, int64_t begin, int64_t end) {
+  const int64_t width = matrix.size(1), pairs = round_up(end - begin, kTile) / 2;
+  auto out = at::empty({width * pairs * 2}, matrix.options());
+  at::parallel_for(0, pairs, 64, [&](int64_t first, int64_t last) {
+    for (int64_t pair = first; pair < last; ++pair) {
+      const auto* even = bits(matrix) + (begin + 2 * pair) * width;
+      interleave(even, even + width, width, reinterpret_cast<uint32_t*>(bits(out)) + pair * kTile, pairs * kTile);
+    }
+  });
+  return out;
+}
+
 at::Tensor interleave_rows(const at::Tensor& codes, const at::Tensor& scales, int64_t size, int64_t begin, int64_t end) {
   BITNET_PROFILED("bitnet::interleave_rows");
   const int64_t width = round_up(size, kTile), pairs = round_up(end - begin, kTile) / 2, stride = codes.stride(0);

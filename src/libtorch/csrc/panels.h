@@ -23,6 +23,15 @@ inline int64_t code_stride(int64_t size) {
 // A bfloat16 matrix with both sizes a multiple of 32, contiguous: `matrix` itself where it is so.
 at::Tensor padded(const at::Tensor& matrix);
 
+// A matrix [n, k] in bfloat16 as right operand in two ways: its rows as columns, depth k, and its columns as columns, depth n.
+struct Values {
+  at::Tensor columns, interleaved;
+};
+Values pack_values(const at::Tensor& matrix);
+
+// Rows `begin` to `end` of a padded bfloat16 matrix as panels of 32 columns, depth rows.
+at::Tensor interleave_bfloat16(const at::Tensor& matrix, int64_t begin, int64_t end);
+
 // Rows `begin` to `end` of int8 codes, each divided by its row's scale, as bfloat16 panels of 32 columns, depth rows.
 at::Tensor interleave_rows(const at::Tensor& codes, const at::Tensor& scales, int64_t size, int64_t begin, int64_t end);
 

@@ -4,7 +4,7 @@ use crate::config::{ModelConfig, NormPlacement};
 use crate::libtorch::{Rows, fused};
 use crate::model::RotaryTables;
 use crate::model::bit_linear::{BitLinear, BitLinearOptions};
-use crate::model::fast::has_fused_attention;
+use crate::model::fast::has_tiles;
 use crate::model::norm::RmsNorm;
 use tch::nn::Path;
 use tch::{Device, Kind, Tensor};
@@ -41,7 +41,7 @@ impl GroupedQueryAttention {
     /// positions 0 to t.
     pub fn forward(&self, norm: Option<&RmsNorm>, residual: &Tensor, rotary: &RotaryTables) -> Tensor {
         let [query, key, value] = BitLinear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], norm, residual);
-        let mixed = match has_fused_attention(&query) {
+        let mixed = match has_tiles(&query, query.kind()) {
             true => {
                 let (cosines, sines) = rotary.tables();
                 fused::causal_attention(&query, &key, &value, cosines, sines, self.head_dim)

@@ -1,13 +1,12 @@
-// Loops over the rows of one attention head; see kernels.h for how they are compiled.
-#pragma once
-#include <algorithm>
+// See softmax.h.
+#include "softmax.h"
 
-#include "rows.h"
+#include <algorithm>
 
 namespace rows {
 
-// Features i and i + size / 2 turn together by the angle whose cosine and sine are given (both halves of a table are alike).
-VECTORIZED static void rotate(const uint16_t* row, const float* cosines, const float* sines, float scale, uint16_t* out, int64_t size) {
+
+VECTORIZED void rotate(const uint16_t* row, const float* cosines, const float* sines, float scale, uint16_t* out, int64_t size) {
   const int64_t half = size / 2;
   for (int64_t index = 0; index < half; ++index) {
     const float first = load(row + index), second = load(row + half + index);
@@ -16,8 +15,7 @@ VECTORIZED static void rotate(const uint16_t* row, const float* cosines, const f
   }
 }
 
-// The other way round, for gradients.
-VECTORIZED static void rotate_back(const float* row, const float* cosines, const float* sines, float scale, uint16_t* out, int64_t size) {
+VECTORIZED void rotate_back(const float* row, const float* cosines, const float* sines, float scale, uint16_t* out, int64_t size) {
   const int64_t half = size / 2;
   for (int64_t index = 0; index < half; ++index) {
     const float first = row[index] * scale, second = row[half + index] * scale;
@@ -27,7 +25,7 @@ VECTORIZED static void rotate_back(const float* row, const float* cosines, const
 }
 
 // e^x for x <= 0, to the last bit but one (Cephes, expf); NaN stays NaN.
-inline float exponential(float x) {
+static inline float exponential(float x) {
   x = x < -87.f ? -87.f : x;
   const float whole = std::nearbyint(x * 1.44269504f);
   const float rest = x - whole * 0.693359375f + whole * 2.12194440e-4f;
@@ -46,9 +44,7 @@ inline float exponential(float x) {
 
 constexpr int64_t kTileRow = 32;  // numbers of a row of a tile
 
-// One row of scores lies in tiles, `tile_size` numbers apart; the first `count` numbers are seen. Each becomes e^(score - largest); the
-// rest of the last tile becomes 0. Returns their sum.
-VECTORIZED static float exponentials(float* scores, int64_t tile_size, int64_t count) {
+VECTORIZED float exponentials(float* scores, int64_t tile_size, int64_t count) {
   const int64_t tiles = (count + kTileRow - 1) / kTileRow, last = count - (tiles - 1) * kTileRow;
   float largest = scores[0];
   for (int64_t tile = 0; tile < tiles; ++tile) {
@@ -67,16 +63,33 @@ VECTORIZED static float exponentials(float* scores, int64_t tile_size, int64_t c
   return sum;
 }
 
-// A row of tiles times `scale` in bfloat16, one tile after the other.
-VECTORIZED static void narrow_tiles(const float* row, int64_t tile_size, int64_t tiles, float scale, uint16_t* out) {
+VECTORIZED void tile_exponentials(float* tile, int64_t num_rows, int64_t seen, float* largest, float* sums, uint16_t* out, int64_t stride) {
+  for (int64_t row = 0; row < num_rows; ++row, tile += kTileRow, out += stride) {
+    float most = tile[0], sum = 0;
+    for (int64_t index = seen; index < kTileRow; ++index) tile[index] = tile[0];
+    for (int64_t index = 0; index < kTileRow; ++index) most = tile[index] > most ? tile[index] : most;
+    for (int64_t index = 0; index < kTileRow; ++index) tile[index] = exponential(std::min(tile[index] - most, 0.f));
+    for (int64_t index = seen; index < kTileRow; ++index) tile[index] = 0;
+    for (int64_t index = 0; index < kTileRow; ++index) {
+      sum += tile[index];
+      store(tile[index], out + index);
+    }
+    largest[row] = most;
+    sums[row] = sum;
+  }
+}
+
+VECTORIZED void scale(uint16_t* row, float factor, int64_t size) {
+  for (int64_t index = 0; index < size; ++index) store(load(row + index) * factor, row + index);
+}
+
+VECTORIZED void narrow_tiles(const float* row, int64_t tile_size, int64_t tiles, float scale, uint16_t* out) {
   for (int64_t tile = 0; tile < tiles; ++tile) {
     for (int64_t index = 0; index < kTileRow; ++index) store(row[tile * tile_size + index] * scale, out + tile * kTileRow + index);
   }
 }
 
-// Rows of probabilities and of their gradients in tiles; the probabilities still lack the factor `scale`. Writes both the finished
-// probabilities and the gradients of the scores, p * (g - sum of p * g), in bfloat16.
-VECTORIZED static void score_gradients(const float* probabilities, const float* gradients, int64_t tile_size, int64_t tiles, float scale,
+VECTORIZED void score_gradients(const float* probabilities, const float* gradients, int64_t tile_size, int64_t tiles, float scale,
                                        uint16_t* probabilities_out, uint16_t* gradients_out) {
   float sum = 0;
   for (int64_t tile = 0; tile < tiles; ++tile) {
