@@ -73,7 +73,7 @@ struct Matrix {
     const int64_t depth = shape.width * 2;
     columns.resize(shape.height * depth);
     for (int64_t row = 0; row < shape.height; row += kTile) {
-      rows::transpose_groups(reinterpret_cast<const uint8_t*>(rows.data() + row * shape.width), depth, columns.data() + row * depth);
+      matmul::transpose_groups(reinterpret_cast<const uint8_t*>(rows.data() + row * shape.width), depth, columns.data() + row * depth);
     }
   }
 
@@ -118,7 +118,7 @@ void add_transposed_product(const Shape& shape, const Buffer<uint16_t>& weights,
     const auto* operand = reinterpret_cast<const uint8_t*>(right.panel(shape, panel, tile * kTile));
     const Part part{left, matmul::kDepthStep, kTileNumbers * 2, operand, count * matmul::kDepthStep};
     matmul::processor()->bfloat16(&part, 1, product);
-    rows::add_tile(product, out + tile * kTile * shape.width + panel * kTile, shape.width, kTile, kTile);
+    matmul::add_tile(product, out + tile * kTile * shape.width + panel * kTile, shape.width, kTile, kTile);
   }
 }
 
@@ -152,7 +152,7 @@ void attend(const Shape& shape, const Tables& tables, const uint16_t* query, con
         for (int64_t strip = 0; strip < shape.tiles(); ++strip) {
           row_products(shape, q, k, strip, scores.data());
           const int64_t count = std::min(kTile, shape.sequence - strip * kTile);
-          for (int64_t row = 0; row < kTile; ++row) {
+          for (int64_t row = 0; row < count; ++row) {
             float* row_scores = scores.data() + row * kTile;
             const float sum = rows::exponentials(row_scores, kTileNumbers, strip * kTile + row + 1);
             rows::narrow_tiles(row_scores, kTileNumbers, strip + 1, 1.f / sum, weights.data() + row * shape.height);
@@ -162,7 +162,7 @@ void attend(const Shape& shape, const Tables& tables, const uint16_t* query, con
             const Part part = matmul::rows_part(weights.data(), shape.height * 2, v.panel(shape, panel, 0), (strip + 1) * matmul::kDepthStep);
             matmul::processor()->bfloat16(&part, 1, mixed);
             const int64_t width = std::min(kTile, shape.size - panel * kTile);
-            rows::store_tile(mixed, out + start + strip * kTile * stride + panel * kTile, stride, count, width);
+            matmul::store_tile(mixed, out + start + strip * kTile * stride + panel * kTile, stride, count, width);
           }
         }
       }
@@ -185,7 +185,7 @@ struct Backward {
     for (int64_t strip = 0; strip < shape.tiles(); ++strip) {
       row_products(shape, q, k, strip, scores.data());
       row_products(shape, arriving, v, strip, gradients.data());
-      for (int64_t row = 0; row < kTile; ++row) {
+      for (int64_t row = 0; row < std::min(kTile, shape.sequence - strip * kTile); ++row) {
         const int64_t start = row * kTile, place = (strip * kTile + row) * shape.height;
         const float sum = rows::exponentials(scores.data() + start, kTileNumbers, strip * kTile + row + 1);
         rows::score_gradients(scores.data() + start, gradients.data() + start, kTileNumbers, strip + 1, 1.f / sum, weights.data() + place,
@@ -205,7 +205,7 @@ struct Backward {
       const uint16_t* left = score_gradients.data() + strip * kTile * shape.height;
       const Part part = matmul::rows_part(left, shape.height * 2, k.panel(shape, panel, 0), (strip + 1) * matmul::kDepthStep);
       matmul::processor()->bfloat16(&part, 1, product);
-      rows::store_tile(product, query_gradient.data() + panel * kTile, shape.width, kTile, kTile);
+      matmul::store_tile(product, query_gradient.data() + panel * kTile, shape.width, kTile, kTile);
     }
     for (int64_t row = strip * kTile; row < std::min(shape.sequence, (strip + 1) * kTile); ++row) {
       const float* gradient = query_gradient.data() + (row - strip * kTile) * shape.width;

@@ -18,7 +18,7 @@ using matmul::kTile;
 
 constexpr int64_t kMostWeights = 3;
 // Rows whose gradients are laid out at once for the gradient of the weights: both operands of a tile then fit into the first two caches.
-constexpr int64_t kRowsAtOnce = 512;
+constexpr int64_t kRowsAtOnce = 1024;
 
 // What is quantized: rows of `input`, or of relu(input)^2 * up; normed first where there is a norm.
 struct Source {
@@ -117,18 +117,12 @@ void product(const Codes& input, const panels::Weight& weight, int64_t size, con
     parts[0] = matmul::rows_part(codes + row * stride, stride, panel_codes + panel * matmul::panel_bytes(depth), depth);
     return 1;
   };
-  matmul::for_each_tile<int32_t>(num_rows, matmul::num_tiles(outputs), parts_of, [&](int64_t row, int64_t count, int64_t panel, const int32_t* tile) {
+  matmul::for_each_tile<int32_t>(num_rows, matmul::num_tiles(outputs), weight.codes.numel(), parts_of, [&](int64_t row, int64_t count, int64_t panel, const int32_t* tile) {
     const int64_t column = panel * kTile, width = std::min(kTile, outputs - column), start = row * outputs + column;
-    const auto* offsets = input.offsets.const_data_ptr<int32_t>() + row;
-    const auto* scales = input.scales.const_data_ptr<float>() + row;
-    if (residual.defined()) {
-      rows::add_scaled(tile, offsets, scales, weight_scale, residual.const_data_ptr<float>() + start, out.data_ptr<float>() + start, outputs,
-                       count, width);
-    } else if (out.scalar_type() == at::kFloat) {
-      rows::store_scaled(tile, offsets, scales, weight_scale, out.data_ptr<float>() + start, outputs, count, width);
-    } else {
-      rows::store_scaled(tile, offsets, scales, weight_scale, bits(out) + start, outputs, count, width);
-    }
+    const matmul::Scales scales{input.scales.const_data_ptr<float>() + row, input.offsets.const_data_ptr<int32_t>() + row, weight_scale};
+    const float* added = residual.defined() ? residual.const_data_ptr<float>() + start : nullptr;
+    auto* place = static_cast<uint8_t*>(out.data_ptr()) + start * out.element_size();
+    matmul::store_scaled(tile, scales, added, place, out.scalar_type() == at::kBFloat16, outputs, count, width);
   });
 }
 
@@ -136,6 +130,8 @@ void product(const Codes& input, const panels::Weight& weight, int64_t size, con
 at::Tensor input_gradient(const std::vector<at::Tensor>& gradients, const std::vector<at::Tensor>& values, int64_t num_rows, int64_t size) {
   BITNET_PROFILED("bitnet::input_gradient");
   auto out = at::empty({num_rows, size}, gradients[0].options());
+  int64_t right_bytes = 0;
+  for (const auto& operand : values) right_bytes += operand.numel() * 2;
   auto parts_of = [&](int64_t row, int64_t panel, matmul::Part* parts) {
     for (size_t index = 0; index < gradients.size(); ++index) {
       const int64_t depth = gradients[index].size(1) * 2;
@@ -144,9 +140,9 @@ at::Tensor input_gradient(const std::vector<at::Tensor>& gradients, const std::v
     }
     return static_cast<int64_t>(gradients.size());
   };
-  matmul::for_each_tile<float>(num_rows, matmul::num_tiles(size), parts_of, [&](int64_t row, int64_t count, int64_t panel, const float* tile) {
+  matmul::for_each_tile<float>(num_rows, matmul::num_tiles(size), right_bytes, parts_of, [&](int64_t row, int64_t count, int64_t panel, const float* tile) {
     const int64_t column = panel * kTile;
-    rows::store_tile(tile, bits(out) + row * size + column, size, count, std::min(kTile, size - column));
+    matmul::store_tile(tile, bits(out) + row * size + column, size, count, std::min(kTile, size - column));
   });
   return out;
 }
@@ -168,13 +164,13 @@ std::vector<at::Tensor> weight_gradients(const std::vector<at::Tensor>& gradient
         parts[0] = {left, matmul::kDepthStep, matmul::kDepthStep * kTile, right, depth};
         return 1;
       };
-      matmul::for_each_tile<float>(outputs[index], matmul::num_tiles(size), parts_of, [&](int64_t row, int64_t count, int64_t panel, const float* tile) {
+      matmul::for_each_tile<float>(outputs[index], matmul::num_tiles(size), inputs.numel() * 2, parts_of, [&](int64_t row, int64_t count, int64_t panel, const float* tile) {
         const int64_t column = panel * kTile, width = std::min(kTile, size - column);
         float* place = out[index].data_ptr<float>() + row * size + column;
         if (begin == 0) {
-          rows::store_tile(tile, place, size, count, width);
+          matmul::store_tile(tile, place, size, count, width);
         } else {
-          rows::add_tile(tile, place, size, count, width);
+          matmul::add_tile(tile, place, size, count, width);
         }
       });
     }

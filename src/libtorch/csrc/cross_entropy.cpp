@@ -43,7 +43,7 @@ void fill(Block& block, const at::Tensor& hidden, const at::Tensor& columns, con
     parts[0] = matmul::rows_part(left + row * depth, depth, reinterpret_cast<const uint8_t*>(bits(columns)) + panel * matmul::panel_bytes(depth), depth);
     return 1;
   };
-  matmul::for_each_tile<float>(rows, block.width() / kTile, parts_of, [&](int64_t row, int64_t count, int64_t panel, float* tile) {
+  matmul::for_each_tile<float>(rows, block.width() / kTile, columns.numel() * 2, parts_of, [&](int64_t row, int64_t count, int64_t panel, float* tile) {
     const int64_t first = panel * kTile, seen = std::min(kTile, block.vocabulary - first), place = panel * block.height() + row;
     for (int64_t index = 0; index < count; ++index) {
       const int64_t target = targets[block.begin + row + index] - first;
@@ -100,9 +100,9 @@ void hidden_gradient(const Block& block, const at::Tensor& interleaved, const at
       parts[0] = matmul::rows_part(bits(block.exponentials) + row * block.width() + first, stride, right, depth);
       return 1;
     };
-    matmul::for_each_tile<float>(block.end - block.begin, matmul::num_tiles(size), parts_of, [&](int64_t row, int64_t count, int64_t panel, float* tile) {
+    matmul::for_each_tile<float>(block.end - block.begin, matmul::num_tiles(size), depth * matmul::round_up(size, kTile), parts_of, [&](int64_t row, int64_t count, int64_t panel, float* tile) {
       const int64_t width = std::min(kTile, size - panel * kTile);
-      (first == 0 ? static_cast<void (*)(const float*, float*, int64_t, int64_t, int64_t)>(rows::store_tile) : rows::add_tile)(
+      (first == 0 ? static_cast<void (*)(const float*, float*, int64_t, int64_t, int64_t)>(matmul::store_tile) : matmul::add_tile)(
           tile, place + row * size + panel * kTile, size, count, width);
     });
   }
@@ -119,10 +119,10 @@ void head_gradient(const Block& block, const at::Tensor& hidden, const at::Tenso
     parts[0] = {reinterpret_cast<const uint8_t*>(bits(left)) + row * depth, matmul::kDepthStep, matmul::kDepthStep * kTile, operand, depth};
     return 1;
   };
-  matmul::for_each_tile<float>(block.vocabulary, matmul::num_tiles(size), parts_of, [&](int64_t row, int64_t count, int64_t panel, float* tile) {
+  matmul::for_each_tile<float>(block.vocabulary, matmul::num_tiles(size), right.numel() * 2, parts_of, [&](int64_t row, int64_t count, int64_t panel, float* tile) {
     float* place = out.data_ptr<float>() + row * size + panel * kTile;
     const int64_t width = std::min(kTile, size - panel * kTile);
-    (is_first ? static_cast<void (*)(const float*, float*, int64_t, int64_t, int64_t)>(rows::store_tile) : rows::add_tile)(tile, place, size, count, width);
+    (is_first ? static_cast<void (*)(const float*, float*, int64_t, int64_t, int64_t)>(matmul::store_tile) : matmul::add_tile)(tile, place, size, count, width);
   });
 }
 

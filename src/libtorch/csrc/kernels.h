@@ -35,23 +35,6 @@ void ternary_codes(const float* row, float scale, uint8_t* out, int64_t size);
 // out[index] = even[index] below odd[index]
 void interleave(const uint16_t* even, const uint16_t* odd, uint32_t* out, int64_t size);
 
-// 32 rows of groups of four bytes, [32][depth], to [depth / 4][32] groups.
-void transpose_groups(const uint8_t* rows, int64_t depth, uint8_t* out);
-
-// The first `num_rows` x `num_columns` of a tile [32][32], (sum - offsets[row]) * weight_scale / scales[row], to rows of `out` that are
-// `stride` apart; the last adds rows of `residual`, which are as far apart.
-void store_scaled(const int32_t* tile, const int32_t* offsets, const float* scales, float weight_scale, uint16_t* out, int64_t stride,
-                  int64_t num_rows, int64_t num_columns);
-void store_scaled(const int32_t* tile, const int32_t* offsets, const float* scales, float weight_scale, float* out, int64_t stride,
-                  int64_t num_rows, int64_t num_columns);
-void add_scaled(const int32_t* tile, const int32_t* offsets, const float* scales, float weight_scale, const float* residual, float* out,
-                int64_t stride, int64_t num_rows, int64_t num_columns);
-
-// The first `num_rows` x `num_columns` of a tile [32][32]; added to what is there in the last.
-void store_tile(const float* tile, uint16_t* out, int64_t stride, int64_t num_rows, int64_t num_columns);
-void store_tile(const float* tile, float* out, int64_t stride, int64_t num_rows, int64_t num_columns);
-void add_tile(const float* tile, float* out, int64_t stride, int64_t num_rows, int64_t num_columns);
-
 // Sum of gradient * weight * row.
 float weighted_dot(const float* gradient, const float* weight, const float* row, int64_t size);
 

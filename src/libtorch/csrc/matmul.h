@@ -55,11 +55,32 @@ const Processor* avx512();
 // columns: the 32 x 32 block, transposed.
 void transpose_block(const uint16_t* left, int64_t stride, uint16_t* out);
 
+// 32 rows of groups of four bytes, [32][depth], to [depth / 4][32] groups; the depth is a multiple of 64.
+void transpose_groups(const uint8_t* rows, int64_t depth, uint8_t* out);
+
+// The factors of an integer product: (sum - offsets[row]) * weight / rows[row].
+struct Scales {
+  const float* rows;
+  const int32_t* offsets;
+  float weight;
+};
+
+// The first `num_rows` x `num_columns` of a tile [32][32], scaled, to rows of `out` that are `stride` numbers apart: bfloat16 or float32; or
+// float32 and added to rows of `residual`, which are as far apart.
+void store_scaled(const int32_t* tile, const Scales& scales, const float* residual, void* out, bool is_bfloat16, int64_t stride,
+                  int64_t num_rows, int64_t num_columns);
+
+// The same of a tile as it is; add_tile adds to what is there.
+void store_tile(const float* tile, uint16_t* out, int64_t stride, int64_t num_rows, int64_t num_columns);
+void store_tile(const float* tile, float* out, int64_t stride, int64_t num_rows, int64_t num_columns);
+void add_tile(const float* tile, float* out, int64_t stride, int64_t num_rows, int64_t num_columns);
+
 // The tiles of one product: calls `parts_of(row, panel, parts)`, which fills in at most 8 parts and returns their number, and then
 // `store(row, num_rows, panel, tile)`. `Number` is int32_t or float. A tile is computed by one thread, in one order.
+// Where all panels, `right_bytes`, fit into the second cache, they pass by 32 rows that stay in the first; else a panel passes by more rows.
 template <typename Number, typename PartsOf, typename Store>
-void for_each_tile(int64_t num_rows, int64_t num_panels, PartsOf parts_of, Store store) {
-  constexpr int64_t kStrips = 4;  // rows of a block stay in the cache while panels pass by
+void for_each_tile(int64_t num_rows, int64_t num_panels, int64_t right_bytes, PartsOf parts_of, Store store) {
+  constexpr int64_t kStrips = 4, kSecondCache = 1 << 20;
   const Processor& machine = *processor();
   const int64_t strips = num_tiles(num_rows), blocks = (strips + kStrips - 1) / kStrips;
   const int64_t groups = blocks >= 4 * at::get_num_threads() ? 1 : num_panels;
@@ -67,18 +88,25 @@ void for_each_tile(int64_t num_rows, int64_t num_panels, PartsOf parts_of, Store
     alignas(64) uint8_t state[64];
     alignas(64) Number tile[kTile * kTile];
     machine.begin(state);
+    auto make = [&](int64_t strip, int64_t panel) {
+      Part parts[8];
+      const int64_t row = strip * kTile, count = parts_of(row, panel, parts);
+      if constexpr (std::is_same_v<Number, float>) {
+        machine.bfloat16(parts, count, tile);
+      } else {
+        machine.int8(parts, count, tile);
+      }
+      store(row, std::min(kTile, num_rows - row), panel, tile);
+    };
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t block = item / groups, group = item % groups;
-      for (int64_t panel = group; panel < num_panels; panel += groups) {
-        for (int64_t strip = block * kStrips; strip < std::min(strips, (block + 1) * kStrips); ++strip) {
-          Part parts[8];
-          const int64_t row = strip * kTile, count = parts_of(row, panel, parts);
-          if constexpr (std::is_same_v<Number, float>) {
-            machine.bfloat16(parts, count, tile);
-          } else {
-            machine.int8(parts, count, tile);
-          }
-          store(row, std::min(kTile, num_rows - row), panel, tile);
+      const int64_t first = item / groups * kStrips, last = std::min(strips, first + kStrips), group = item % groups;
+      if (right_bytes <= kSecondCache) {
+        for (int64_t strip = first; strip < last; ++strip) {
+          for (int64_t panel = group; panel < num_panels; panel += groups) make(strip, panel);
+        }
+      } else {
+        for (int64_t panel = group; panel < num_panels; panel += groups) {
+          for (int64_t strip = first; strip < last; ++strip) make(strip, panel);
         }
       }
     }

@@ -113,6 +113,82 @@ void transpose_block(const uint16_t* left, int64_t stride, uint16_t* out) {
   }
 }
 
+namespace {
+
+// 32 numbers of a row, of which `columns` are seen.
+inline void store(__m512 low, __m512 high, float* out, uint32_t columns) {
+  _mm512_mask_storeu_ps(out, columns & 0xffff, low);
+  _mm512_mask_storeu_ps(out + 16, columns >> 16, high);
+}
+inline void store(__m512 low, __m512 high, uint16_t* out, uint32_t columns) {
+  _mm512_mask_storeu_epi16(out, columns, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+}
+
+inline uint32_t first_columns(int64_t count) { return count >= kTile ? ~0u : (1u << count) - 1; }
+
+template <bool has_residual, typename Out>
+void scaled(const int32_t* tile, const Scales& scales, const float* residual, Out* out, int64_t stride, int64_t num_rows, int64_t num_columns) {
+  const uint32_t columns = first_columns(num_columns);
+  for (int64_t row = 0; row < num_rows; ++row, tile += kTile, out += stride) {
+    const __m512 scale = _mm512_set1_ps(scales.weight / scales.rows[row]);
+    const __m512i offset = _mm512_set1_epi32(scales.offsets[row]);
+    __m512 low = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(tile), offset)), scale);
+    __m512 high = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(tile + 16), offset)), scale);
+    if constexpr (has_residual) {
+      low = _mm512_add_ps(low, _mm512_maskz_loadu_ps(columns & 0xffff, residual + row * stride));
+      high = _mm512_add_ps(high, _mm512_maskz_loadu_ps(columns >> 16, residual + row * stride + 16));
+    }
+    store(low, high, out, columns);
+  }
+}
+
+template <bool is_added, typename Out>
+void plain(const float* tile, Out* out, int64_t stride, int64_t num_rows, int64_t num_columns) {
+  const uint32_t columns = first_columns(num_columns);
+  for (int64_t row = 0; row < num_rows; ++row, tile += kTile, out += stride) {
+    __m512 low = _mm512_loadu_ps(tile), high = _mm512_loadu_ps(tile + 16);
+    if constexpr (is_added) {
+      low = _mm512_add_ps(low, _mm512_maskz_loadu_ps(columns & 0xffff, out));
+      high = _mm512_add_ps(high, _mm512_maskz_loadu_ps(columns >> 16, out + 16));
+    }
+    store(low, high, out, columns);
+  }
+}
+
+}  // namespace
+
+void store_scaled(const int32_t* tile, const Scales& scales, const float* residual, void* out, bool is_bfloat16, int64_t stride,
+                  int64_t num_rows, int64_t num_columns) {
+  if (residual) {
+    scaled<true>(tile, scales, residual, static_cast<float*>(out), stride, num_rows, num_columns);
+  } else if (is_bfloat16) {
+    scaled<false>(tile, scales, residual, static_cast<uint16_t*>(out), stride, num_rows, num_columns);
+  } else {
+    scaled<false>(tile, scales, residual, static_cast<float*>(out), stride, num_rows, num_columns);
+  }
+}
+
+void store_tile(const float* tile, uint16_t* out, int64_t stride, int64_t num_rows, int64_t num_columns) {
+  plain<false>(tile, out, stride, num_rows, num_columns);
+}
+void store_tile(const float* tile, float* out, int64_t stride, int64_t num_rows, int64_t num_columns) {
+  plain<false>(tile, out, stride, num_rows, num_columns);
+}
+void add_tile(const float* tile, float* out, int64_t stride, int64_t num_rows, int64_t num_columns) {
+  plain<true>(tile, out, stride, num_rows, num_columns);
+}
+
+void transpose_groups(const uint8_t* rows, int64_t depth, uint8_t* out) {
+  __m512i block[16];
+  for (int64_t start = 0; start < depth; start += kDepthStep) {
+    for (int half = 0; half < 2; ++half) {
+      for (int row = 0; row < 16; ++row) block[row] = _mm512_loadu_si512(rows + (half * 16 + row) * depth + start);
+      transpose(block);
+      for (int group = 0; group < 16; ++group) _mm512_storeu_si512(out + (start / 4 + group) * kTile * 4 + half * 64, block[group]);
+    }
+  }
+}
+
 const Processor* avx512() {
   static const Processor machine{"avx512", int8, bfloat16, begin, end};
   static const bool usable = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
@@ -125,5 +201,10 @@ const Processor* avx512() {
 namespace matmul {
 const Processor* avx512() { return nullptr; }
 void transpose_block(const uint16_t*, int64_t, uint16_t*) {}
+void transpose_groups(const uint8_t*, int64_t, uint8_t*) {}
+void store_scaled(const int32_t*, const Scales&, const float*, void*, bool, int64_t, int64_t, int64_t) {}
+void store_tile(const float*, uint16_t*, int64_t, int64_t, int64_t) {}
+void store_tile(const float*, float*, int64_t, int64_t, int64_t) {}
+void add_tile(const float*, float*, int64_t, int64_t, int64_t) {}
 }  // namespace matmul
 #endif

@@ -46,7 +46,7 @@ Weight pack_weight(const at::Tensor& weight, bool to_bfloat16) {
           rows::ternary_values(masters, scale, packed.values.data_ptr<float>() + (first + row) * inputs, inputs);
         }
       }
-      rows::transpose_groups(tile.data(), depth, codes + panel * matmul::panel_bytes(depth));
+      matmul::transpose_groups(tile.data(), depth, codes + panel * matmul::panel_bytes(depth));
       for (int64_t row = 0; to_bfloat16 && row < kTile; row += 2) {
         auto* out = reinterpret_cast<uint32_t*>(bits(packed.values)) + (first + row) / 2 * kTile;
         interleave(values.data() + row * width, values.data() + (row + 1) * width, width, out, values_depth * kTile);
@@ -82,7 +82,7 @@ Values pack_values(const at::Tensor& matrix) {
         }
       }
       const auto* bytes = reinterpret_cast<const uint8_t*>(values.data());
-      rows::transpose_groups(bytes, width * 2, reinterpret_cast<uint8_t*>(bits(out.columns) + panel * kTile * width));
+      matmul::transpose_groups(bytes, width * 2, reinterpret_cast<uint8_t*>(bits(out.columns) + panel * kTile * width));
       for (int64_t row = 0; row < kTile; row += 2) {
         auto* pairs = reinterpret_cast<uint32_t*>(bits(out.interleaved)) + (panel * kTile + row) / 2 * kTile;
         interleave(values.data() + row * width, values.data() + (row + 1) * width, width, pairs, height / 2 * kTile);
