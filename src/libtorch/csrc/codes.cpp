@@ -32,6 +32,17 @@ VECTORIZED void ternary_codes(const float* row, float scale, uint8_t* out, int64
   }
 }
 
+VECTORIZED void ternary_values(const uint8_t* codes, float scale, uint16_t* out, int64_t size) {
+  const uint32_t magnitude = to_bfloat16(scale);
+  for (int64_t index = 0; index < size; ++index) {
+    const uint32_t code = codes[index];
+    out[index] = static_cast<uint16_t>(code == 1 ? 0u : code == 0 ? magnitude | 0x8000u : magnitude);
+  }
+}
+VECTORIZED void ternary_values(const uint8_t* codes, float scale, float* out, int64_t size) {
+  for (int64_t index = 0; index < size; ++index) out[index] = static_cast<float>(static_cast<int32_t>(codes[index]) - 1) * scale;
+}
+
 VECTORIZED void interleave(const uint16_t* even, const uint16_t* odd, uint32_t* out, int64_t size) {
   for (int64_t index = 0; index < size; ++index) out[index] = even[index] | static_cast<uint32_t>(odd[index]) << 16;
 }

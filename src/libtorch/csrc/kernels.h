@@ -7,6 +7,8 @@ namespace rows {
 // max |x|; NaN if any is NaN.
 float largest_magnitude(const float* row, int64_t size);
 float sum_of_squares(const float* row, int64_t size);
+// row *= factor
+void scale(float* row, float factor, int64_t size);
 double sum_of_magnitudes(const float* row, int64_t size);
 void widen(const uint16_t* row, float* out, int64_t size);
 void narrow(const float* row, uint16_t* out, int64_t size);
@@ -31,6 +33,10 @@ void dequantized(const int8_t* codes, float scale, float* out, int64_t size);
 
 // out = clamp(round(row / scale), -1, 1) + 1
 void ternary_codes(const float* row, float scale, uint8_t* out, int64_t size);
+
+// out = code * scale of what ternary_codes made
+void ternary_values(const uint8_t* codes, float scale, uint16_t* out, int64_t size);
+void ternary_values(const uint8_t* codes, float scale, float* out, int64_t size);
 
 // out[index] = even[index] below odd[index]
 void interleave(const uint16_t* even, const uint16_t* odd, uint32_t* out, int64_t size);

@@ -1,5 +1,52 @@
 // Operations over a list of parameters at once, which tch has no binding for.
+#include <algorithm>
+
 #include "boundary.h"
+#include "profile.h"
+#include "row_access.h"
+
+namespace {
+
+// Numbers of one piece: the sums of pieces are added in their order, whatever the number of threads.
+constexpr int64_t kPiece = 1 << 16;
+
+struct Piece {
+  float* numbers;
+  int64_t count;
+};
+
+std::vector<Piece> pieces(const std::vector<at::Tensor>& list) {
+  std::vector<Piece> all;
+  for (const auto& tensor : list) {
+    for (int64_t start = 0; start < tensor.numel(); start += kPiece) {
+      all.push_back({tensor.data_ptr<float>() + start, std::min(kPiece, tensor.numel() - start)});
+    }
+  }
+  return all;
+}
+
+// On the CPU: two passes over memory, one where nothing is clipped.
+double clip_on_cpu(const std::vector<at::Tensor>& list, double max_norm) {
+  BITNET_PROFILED("bitnet::clip_gradients");
+  const auto all = pieces(list);
+  std::vector<double> sums(all.size());
+  at::parallel_for(0, all.size(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t index = begin; index < end; ++index) sums[index] = rows::sum_of_squares(all[index].numbers, all[index].count);
+  });
+  double sum = 0;
+  for (double one : sums) sum += one;
+  const double norm = std::sqrt(sum);
+  if (!std::isfinite(norm) || norm <= max_norm) return norm;
+  const float factor = static_cast<float>(max_norm / (norm + 1e-6));
+  at::parallel_for(0, all.size(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t index = begin; index < end; ++index) rows::scale(all[index].numbers, factor, all[index].count);
+  });
+  return norm;
+}
+
+bool is_plain(const at::Tensor& tensor) { return tensor.device().is_cpu() && tensor.scalar_type() == at::kFloat && tensor.is_contiguous(); }
+
+}  // namespace
 
 extern "C" {
 
@@ -32,6 +79,10 @@ char* bitnet_clip_gradients(at::Tensor* const* gradients, int64_t count, double 
   return guarded([&] {
     c10::NoGradGuard no_grad;
     auto list = tensors(gradients, count);
+    if (std::all_of(list.begin(), list.end(), is_plain)) {
+      *norm = clip_on_cpu(list, max_norm);
+      return;
+    }
     *norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(list, 2)), 2).item<double>();
     if (std::isfinite(*norm) && *norm > max_norm) at::_foreach_mul_(list, at::Scalar(max_norm / (*norm + 1e-6)));
   });

@@ -41,9 +41,9 @@ Weight pack_weight(const at::Tensor& weight, bool to_bfloat16) {
         const float* masters = source.const_data_ptr<float>() + (first + row) * inputs;
         rows::ternary_codes(masters, scale, tile.data() + row * depth, inputs);
         if (to_bfloat16) {
-          rows::ternary_values(masters, scale, values.data() + row * width, inputs);
+          rows::ternary_values(tile.data() + row * depth, scale, values.data() + row * width, inputs);
         } else {
-          rows::ternary_values(masters, scale, packed.values.data_ptr<float>() + (first + row) * inputs, inputs);
+          rows::ternary_values(tile.data() + row * depth, scale, packed.values.data_ptr<float>() + (first + row) * inputs, inputs);
         }
       }
       matmul::transpose_groups(tile.data(), depth, codes + panel * matmul::panel_bytes(depth));

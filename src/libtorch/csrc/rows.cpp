@@ -23,6 +23,10 @@ VECTORIZED float sum_of_squares(const float* row, int64_t size) {
   return sum;
 }
 
+VECTORIZED void scale(float* row, float factor, int64_t size) {
+  for (int64_t index = 0; index < size; ++index) row[index] *= factor;
+}
+
 VECTORIZED double sum_of_magnitudes(const float* row, int64_t size) {
   double sum = 0;
   for (int64_t index = 0; index < size; ++index) sum += std::fabs(row[index]);
