@@ -15,7 +15,11 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use tch::{Device, Tensor};
 
-const NUM_STEPS: u64 = 20;
+const NUM_STEPS: u64 = 200;
+/// Steps that are compared one by one: later ones only on average.
+const NUM_FIRST: u64 = 20;
+/// Steps whose mean is compared: the first hundred, while the learning rate rises and every rounding moves all that follows, are chance.
+const SETTLED: std::ops::Range<usize> = 100..200;
 const GOLDEN: &str = "tests/golden/arithmetic_losses.csv";
 
 /// The columns of the golden file after `step`: the experiment as it is, and its twin without quantizers.
@@ -45,7 +49,7 @@ fn network(experiment: &Experiment) -> Network {
     Network::new(experiment, Device::Cpu).unwrap()
 }
 
-fn losses(experiment: &Experiment) -> Vec<f64> {
+fn losses(experiment: &Experiment, num_steps: u64) -> Vec<f64> {
     let mut network = network(experiment);
     let mut objective = Pretraining::new(experiment, &tokenizer(experiment)).unwrap();
     let step = |step| {
@@ -57,16 +61,21 @@ fn losses(experiment: &Experiment) -> Vec<f64> {
         };
         take_step(&mut network.optimizer, losses.into_iter(), numbers).unwrap().loss
     };
-    (1..=NUM_STEPS).map(step).collect()
+    (1..=num_steps).map(step).collect()
 }
 
-/// Fails where a loss is further from the recorded one of its step, from 1, than `limit` of the step allows.
-fn compare(column: &str, limit: impl Fn(usize) -> f64) {
+/// The recorded losses.
+fn golden(column: &str) -> Vec<f64> {
     let golden = fs::read_to_string(GOLDEN).unwrap();
     let place = golden.lines().next().unwrap().split(',').position(|name| name == column).unwrap();
     let golden: Vec<f64> = golden.lines().skip(1).map(|line| line.split(',').nth(place).unwrap().parse().unwrap()).collect();
     assert_eq!(golden.len() as u64, NUM_STEPS);
-    for (index, (found, expected)) in losses(&experiment(column)).into_iter().zip(golden).enumerate() {
+    golden
+}
+
+/// Fails where a loss is further from the recorded one of its step, from 1, than `limit` of the step allows.
+fn compare(column: &str, limit: impl Fn(usize) -> f64) {
+    for (index, (found, expected)) in losses(&experiment(column), NUM_FIRST).into_iter().zip(golden(column)).enumerate() {
         let (step, distance) = (index + 1, (found / expected - 1.0).abs());
         assert!(distance < limit(step), "{column}, step {step}: loss {found}, recorded {expected}, {distance:.1e} away");
     }
@@ -84,10 +93,23 @@ fn the_first_twenty_ternary_losses_are_those_of_pytorch_as_far_as_rounding_leave
     compare(TERNARY, |step| if step <= 10 { 5e-3 } else { 8e-2 });
 }
 
+/// Chance moves single steps; what is learned over many it hardly moves. In bfloat16 this is attention, head and gradients in bfloat16 against
+/// PyTorch in float32: three ways of computing it came to -1.4, +1.0 and +1.4 %; in float32 none was further than 0.3 % away.
+#[test]
+fn the_curve_over_two_hundred_steps_ends_on_that_of_pytorch() {
+    let mean = |losses: &[f64]| losses[SETTLED].iter().sum::<f64>() / SETTLED.len() as f64;
+    let expected = mean(&golden(TERNARY));
+    for (precision, limit) in [(Precision::Float32, 1e-2), (Precision::Bfloat16, 2e-2)] {
+        let found = mean(&losses(&Experiment { precision, ..experiment(TERNARY) }, NUM_STEPS));
+        println!("{precision:?}: mean {found:.4}, recorded {expected:.4}");
+        assert!((found / expected - 1.0).abs() < limit, "{precision:?}: mean {found}, recorded {expected}");
+    }
+}
+
 #[test]
 fn twice_the_same_run_gives_the_same_losses_bit_for_bit() {
     let experiment = experiment(TERNARY);
-    assert_eq!(losses(&experiment), losses(&experiment));
+    assert_eq!(losses(&experiment, NUM_FIRST), losses(&experiment, NUM_FIRST));
 }
 
 /// Writes what make_golden_losses.py starts from.

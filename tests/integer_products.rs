@@ -7,9 +7,11 @@ use bitnet::config::{ActivationQuantizer, WeightQuantizer};
 use bitnet::libtorch::{AdamwState, AdamwStep, PackedWeight, Rows, adamw_step, bit_linear, integer_products};
 use bitnet::model::{quantize_activations, quantize_weights};
 use bitnet::random::Random;
+use bitnet::ternary::activations::int8_absmax;
+use bitnet::ternary::weights::ternary_absmean;
 use recorded::distance;
 use std::cell::Cell;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
 /// False, said aloud, where this processor has no kernels.
 fn has_kernels() -> bool {
@@ -176,4 +178,69 @@ fn codes_that_are_kept_are_known_to_be_old_once_the_weight_was_written() {
     let kept = PackedWeight::new(&weight, Kind::BFloat16);
     no_grad(|| weight.shallow_clone().copy_(&random(&[4, 8], Kind::Float)));
     assert!(!kept.is_of(&weight));
+}
+
+/// Rows of 16 activations: random ones of many magnitudes, and by turns zeros, subnormal numbers and ties between two codes.
+fn awkward_rows(count: usize, size: usize) -> Vec<f32> {
+    let mut random = Random::derive(6, "awkward rows", 0);
+    let mut rows = Vec::with_capacity(count * size);
+    for row in 0..count {
+        let magnitude = 10f64.powf(random.unit() * 12.0 - 6.0);
+        for place in 0..size {
+            let value = (random.unit() * 2.0 - 1.0) * magnitude;
+            rows.push(match row % 8 {
+                0 => 0.0,
+                1 => value as f32 * 1e-38,
+                2 if place == 0 => 127.0,
+                2 => (random.unit() * 250.0 - 125.0).floor() as f32 + 0.5,
+                _ => value as f32,
+            });
+        }
+    }
+    rows
+}
+
+/// The codes that were multiplied, read from products with single weights: the weight's only code that is not 0 is a 1.
+fn codes_of(rows: &Tensor, size: usize) -> Vec<f32> {
+    let weight = Tensor::eye(size as i64, (Kind::Float, Device::Cpu));
+    let packed = PackedWeight::new(&weight, Kind::Float);
+    let [products] = bit_linear(Rows::Plain(rows), None, None, [(&weight, &packed)], Kind::Float);
+    let scale = ternary_absmean(&Vec::<f32>::try_from(weight.flatten(0, -1)).unwrap()).unwrap().scale;
+    Vec::try_from((products / f64::from(scale)).flatten(0, -1)).unwrap()
+}
+
+#[test]
+fn the_codes_of_a_million_rows_are_those_of_the_reference() {
+    const SIZE: usize = 16;
+    if !has_kernels() {
+        return;
+    }
+    for (seed_rows, kind) in [(900_000, Kind::Float), (100_000, Kind::BFloat16)] {
+        let rows = Tensor::from_slice(&awkward_rows(seed_rows, SIZE)).view([-1, SIZE as i64]).to_kind(kind);
+        let found = codes_of(&rows, SIZE);
+        let rows: Vec<f32> = Vec::try_from(rows.to_kind(Kind::Float).flatten(0, -1)).unwrap();
+        for (row, found) in rows.chunks(SIZE).zip(found.chunks(SIZE)) {
+            let expected = int8_absmax(row).unwrap();
+            // Each product is its code over the row's scale, to a rounding or two: the nearest whole number is the code.
+            let codes: Vec<i8> = found.iter().map(|value| (value * expected.scale).round() as i8).collect();
+            assert_eq!(codes, expected.codes, "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn the_codes_of_weights_are_those_of_the_reference() {
+    const SIZE: usize = 16;
+    if !has_kernels() {
+        return;
+    }
+    let input = Tensor::eye(SIZE as i64, (Kind::Float, Device::Cpu));
+    for weights in awkward_rows(64_000, SIZE).chunks(32 * SIZE) {
+        let weight = Tensor::from_slice(weights).view([-1, SIZE as i64]);
+        let packed = PackedWeight::new(&weight, Kind::Float);
+        let [products] = bit_linear(Rows::Plain(&input), None, None, [(&weight, &packed)], Kind::Float);
+        let expected = ternary_absmean(weights).unwrap();
+        let found: Vec<f32> = Vec::try_from((products.transpose(0, 1).contiguous() / f64::from(expected.scale)).flatten(0, -1)).unwrap();
+        assert_eq!(found.iter().map(|value| value.round() as i8).collect::<Vec<_>>(), expected.codes);
+    }
 }

@@ -19,6 +19,7 @@ unsafe extern "C" {
         weight_decay: f64,
         epsilon: f64,
     ) -> *mut c_char;
+    pub(super) fn bitnet_flush_denormals() -> *mut c_char;
     pub(super) fn bitnet_drop_gradients(parameters: *const *const C_tensor, count: i64) -> *mut c_char;
     pub(super) fn bitnet_quantize_activations(input: *const C_tensor, to_bfloat16: bool, out: *mut *mut C_tensor) -> *mut c_char;
     pub(super) fn bitnet_quantize_weights(weight: *const C_tensor, to_bfloat16: bool, out: *mut *mut C_tensor) -> *mut c_char;

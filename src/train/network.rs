@@ -26,6 +26,7 @@ impl Network {
     /// # Errors
     /// There is no memory for it.
     pub fn new(experiment: &Experiment, device: Device) -> Result<Self> {
+        libtorch::flush_denormals()?;
         libtorch::caught(|| Ok(Self::initialized(experiment, device)))
     }
 

@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::step::{StepNumbers, StepOutcome, take_step};
 use super::stop::{StopReason, StopSignal};
 use crate::config::{Experiment, WeightQuantizer};
-use crate::libtorch::caught;
+use crate::libtorch::{caught, peak_memory_bytes};
 use crate::model::{Sampler, SamplingOptions, generate};
 use crate::run::{ActiveRun, Checkpoint, Event, MetricsRow, Observer, SampleRow};
 use crate::schedule::{learning_rate, weight_decay};
@@ -70,6 +70,9 @@ impl<'a> Trainer<'a> {
         self.observer.started(self.progress.step, self.experiment.train.num_steps);
         notes.iter().for_each(|note| self.note(note));
         let ending = restored.and_then(|()| caught(|| self.train()));
+        if let Some(bytes) = peak_memory_bytes() {
+            self.run.note(self.progress.step, &format!("peak memory {:.2} GiB, libtorch included", bytes as f64 / (1u64 << 30) as f64));
+        }
         let event = match &ending {
             Ok(Ending::Finished | Ending::AlreadyFinished) => Event::Finished,
             Ok(Ending::Stopped(reason)) => Event::Stopped { reason: reason.name().into() },

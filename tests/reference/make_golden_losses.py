@@ -1,4 +1,4 @@
-"""Trains the golden run's 20 steps in PyTorch and records the losses in tests/golden/arithmetic_losses.csv. Where the start comes from
+"""Trains the golden run's steps in PyTorch and records the losses in tests/golden/arithmetic_losses.csv. Where the start comes from
 and how to run it, tests/golden/README.md says. Owns the loop; decoder and quantizers are torch_reference.py's.
 """
 

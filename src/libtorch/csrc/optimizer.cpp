@@ -1,4 +1,6 @@
 // Operations over a list of parameters at once, which tch has no binding for.
+#include <ATen/Context.h>
+
 #include <algorithm>
 
 #include "boundary.h"
@@ -63,6 +65,16 @@ char* bitnet_fused_adamw(at::Tensor* const* parameters, at::Tensor* const* gradi
                       /*amsgrad=*/false, /*maximize=*/false);
     // libtorch does not count this as a write; what is kept of a weight, such as its codes, goes by the count.
     for (int64_t index = 0; index < count; ++index) parameters[index]->unsafeGetTensorImpl()->bump_version();
+  });
+}
+
+// Numbers too small for a whole mantissa become zero, on this thread and on those that help it. The moments of a weight without gradient
+// decay to such numbers, and each costs the processor a hundred times the work.
+char* bitnet_flush_denormals() {
+  return guarded([&] {
+    const int64_t count = at::get_num_threads();
+    at::parallel_for(0, count, 1, [](int64_t, int64_t) { at::globalContext().setFlushDenormal(true); });
+    at::globalContext().setFlushDenormal(true);
   });
 }
 
