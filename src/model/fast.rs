@@ -1,5 +1,5 @@
 //! The choice between fused operations and their plain references: fused where one exists for the device and the quantizer, plain
-//! elsewhere. Both give the same values; `tests/fused.rs` holds them equal.
+//! elsewhere. Both give the same values to a rounding: `tests/fused.rs`, `integer_products.rs`, `attention.rs` and `head_cross_entropy.rs`.
 
 use super::norm::RmsNorm;
 use super::quantize::{quantize_activations, quantize_weights};
