@@ -1,16 +1,8 @@
 // Causal attention with rotary positions as one differentiable operation: each head's rows are turned, multiplied in tiles, and forgotten
 // while they are in the cache. In bfloat16, on processors that matmul.h supports.
-#include <torch/csrc/autograd/custom_function.h>
-
-#include "boundary.h"
+#include "autograd.h"
 #include "panels.h"
-#include "profile.h"
 #include "softmax.h"
-
-using torch::autograd::AutogradContext;
-using torch::autograd::Function;
-using torch::autograd::Variable;
-using torch::autograd::variable_list;
 
 namespace {
 

@@ -1,16 +1,9 @@
 // The whole of BitLinear as one differentiable operation: norm, int8 codes of the input, integer products with ternary codes, scales; for
 // several weights that share an input. On processors that matmul.h supports.
-#include <torch/csrc/autograd/custom_function.h>
-
-#include "boundary.h"
+#include "autograd.h"
 #include "panels.h"
-#include "profile.h"
 
 using OptionalTensor = std::optional<at::Tensor>;
-using torch::autograd::AutogradContext;
-using torch::autograd::Function;
-using torch::autograd::Variable;
-using torch::autograd::variable_list;
 
 namespace {
 

@@ -1,16 +1,8 @@
 // The head and the cross-entropy behind it as one differentiable operation, in blocks of rows: the logits of a large vocabulary never
 // exist as a whole. Gradients are computed beside the loss. In bfloat16, on processors that matmul.h supports.
-#include <torch/csrc/autograd/custom_function.h>
-
-#include "boundary.h"
+#include "autograd.h"
 #include "panels.h"
-#include "profile.h"
 #include "softmax.h"
-
-using torch::autograd::AutogradContext;
-using torch::autograd::Function;
-using torch::autograd::Variable;
-using torch::autograd::variable_list;
 
 namespace {
 

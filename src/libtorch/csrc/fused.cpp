@@ -1,14 +1,6 @@
 // Differentiable operations that need one pass over memory where tensor operations need many. On the CPU only.
-#include <torch/csrc/autograd/custom_function.h>
-
-#include "boundary.h"
-#include "profile.h"
+#include "autograd.h"
 #include "row_access.h"
-
-using torch::autograd::AutogradContext;
-using torch::autograd::Function;
-using torch::autograd::Variable;
-using torch::autograd::variable_list;
 
 namespace {
 
