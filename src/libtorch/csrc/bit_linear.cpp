@@ -1,85 +1,63 @@
 // The whole of BitLinear as one differentiable operation: norm, int8 codes of the input, integer products with ternary codes, scales; for
 // several weights that share an input. On processors that matmul.h supports.
 #include "autograd.h"
+#include "bit_linear_rows.h"
 #include "panels.h"
 
 using OptionalTensor = std::optional<at::Tensor>;
 
 namespace {
 
+using bit_linear::Codes;
+using bit_linear::Source;
+using bit_linear::SourceGradients;
 using matmul::kTile;
 
 constexpr int64_t kMostWeights = 3;
 // Rows whose gradients are laid out at once for the gradient of the weights: both operands of a tile then fit into the first two caches.
 constexpr int64_t kRowsAtOnce = 1024;
 
-// What is quantized: rows of `input`, or of relu(input)^2 * up; normed first where there is a norm.
-struct Source {
-  at::Tensor input, up, norm;  // [.., size]; the same or none; [size] or none
-  double eps;
+std::vector<int64_t> with_last(at::IntArrayRef sizes, int64_t last) {
+  std::vector<int64_t> all(sizes.begin(), sizes.end());
+  all.back() = last;
+  return all;
+}
 
-  int64_t size() const { return input.size(-1); }
-  int64_t num_rows() const { return input.numel() / size(); }
+// codes * weight^T with all scales, into `out`; added to `residual` (float32) where there is one. Strips `first` to `last`.
+void product(const Codes& input, const panels::Weight& weight, int64_t num_rows, int64_t size, const at::Tensor& residual, const at::Tensor& out,
+             int64_t first, int64_t last) {
+  const int64_t outputs = out.size(-1), stride = input.codes.stride(0), depth = matmul::round_up(size, matmul::kDepthStep);
+  const float weight_scale = *weight.scale.const_data_ptr<float>();
+  const auto* codes = input.codes.const_data_ptr<int8_t>();
+  const auto* panel_codes = weight.codes.const_data_ptr<uint8_t>();
+  auto parts_of = [&](int64_t row, int64_t panel, matmul::Part* parts) {
+    parts[0] = matmul::rows_part(codes + row * stride, stride, panel_codes + panel * matmul::panel_bytes(depth), depth);
+    return 1;
+  };
+  const auto* scales = input.scales.const_data_ptr<float>();
+  const auto* offsets = input.offsets.const_data_ptr<int32_t>();
+  const auto* stream = residual.defined() ? residual.const_data_ptr<float>() : nullptr;
+  auto* results = static_cast<uint8_t*>(out.data_ptr());
+  const int64_t bytes = out.element_size();
+  auto store = [&](int64_t row, int64_t count, int64_t panel, const int32_t* tile) {
+    const int64_t column = panel * kTile, width = std::min(kTile, outputs - column), start = row * outputs + column;
+    matmul::store_scaled(tile, {scales + row, offsets + row, weight_scale}, stream ? stream + start : nullptr, results + start * bytes, bytes == 2,
+                         outputs, count, width);
+  };
+  matmul::Tiles<int32_t, decltype(parts_of), decltype(store)> tiles(num_rows, parts_of, store);
+  tiles.make_all(first, last, 0, matmul::num_tiles(outputs), 1, weight.codes.numel());
+}
 
-  void check() const {
-    require_rows(input);
-    TORCH_CHECK(!up.defined() || (up.sizes() == input.sizes() && up.scalar_type() == input.scalar_type() && up.device() == input.device()),
-                "a gate of ", input.sizes(), " ", input.toString(), " does not fit values of ", up.sizes(), " ", up.toString());
-    TORCH_CHECK(!norm.defined() || (norm.sizes() == input.sizes().slice(input.dim() - 1) && norm.device().is_cpu() && norm.is_contiguous() &&
-                                    norm.scalar_type() == at::kFloat),
-                "a norm of the shape ", norm.sizes(), " does not fit rows of the shape ", input.sizes());
-  }
-
-  // Row `row` before the norm.
-  const float* row(int64_t row, std::vector<float>& buffer) const {
-    if (!up.defined()) return as_float(input, row, size(), buffer);
-    buffer.resize(size());
-    const int64_t start = row * size();
-    if (input.scalar_type() == at::kFloat) {
-      rows::squared_relu_gate(input.const_data_ptr<float>() + start, up.const_data_ptr<float>() + start, buffer.data(), size());
-    } else {
-      rows::squared_relu_gate(bits(input) + start, bits(up) + start, buffer.data(), size());
+// Quantizes the source into `codes` and multiplies these by each weight, while they are in the cache.
+void products(const Source& source, const Codes& codes, const std::vector<panels::Weight>& weights, const at::Tensor& residual,
+              const variable_list& results) {
+  BITNET_PROFILED("bitnet::bit_linear");
+  matmul::for_each_block(source.num_rows(), [&](int64_t first, int64_t last) {
+    bit_linear::quantize_rows(source, first * kTile, last * kTile, codes);
+    for (size_t index = 0; index < weights.size(); ++index) {
+      product(codes, weights[index], source.num_rows(), source.size(), residual, results[index], first, last);
     }
-    return buffer.data();
-  }
-};
-
-// Rows of int8 codes, of which row r stands for codes / scales[r]; offsets[r] is the sum of its codes. The rows of codes are filled up
-// to a multiple of 32, their width to one of 64.
-struct Codes {
-  at::Tensor codes, scales, offsets, inverses;  // the last: of the norm, 1 / sqrt(mean square + eps)
-};
-
-Codes quantize(const Source& source) {
-  BITNET_PROFILED("bitnet::norm_and_quantize");
-  const int64_t size = source.size(), num_rows = source.num_rows(), stride = panels::code_stride(size);
-  const auto options = source.input.options().dtype(at::kFloat).requires_grad(false);
-  const int64_t height = matmul::round_up(num_rows, kTile);
-  Codes out{at::empty({height, stride}, options.dtype(at::kChar)), at::empty({height}, options), at::empty({height}, options.dtype(at::kInt)),
-            source.norm.defined() ? at::empty({num_rows}, options) : at::Tensor()};
-  auto* codes = out.codes.data_ptr<int8_t>();
-  for_each_row(height, size, [&](int64_t row) {
-    thread_local std::vector<float> buffer, normed;
-    int8_t* place = codes + row * stride;
-    std::memset(place + size, 0, stride - size);
-    if (row >= num_rows) {
-      std::memset(place, 0, size);
-      return;
-    }
-    const float* values = source.row(row, buffer);
-    if (source.norm.defined()) {
-      const float inverse = 1.f / std::sqrt(rows::sum_of_squares(values, size) / size + static_cast<float>(source.eps));
-      out.inverses.data_ptr<float>()[row] = inverse;
-      normed.resize(size);
-      rows::normalize(values, source.norm.const_data_ptr<float>(), inverse, normed.data(), size);
-      values = normed.data();
-    }
-    const float largest = rows::largest_magnitude(values, size);
-    const float scale = 127.f / (largest < kSmallestScale ? kSmallestScale : largest);
-    out.scales.data_ptr<float>()[row] = scale;
-    out.offsets.data_ptr<int32_t>()[row] = rows::int8_codes(values, scale, place, size);
   });
-  return out;
 }
 
 // What the codes stand for, float32 [rows, size].
@@ -92,119 +70,139 @@ at::Tensor dequantized(const at::Tensor& codes, const at::Tensor& scales, int64_
   return out;
 }
 
-std::vector<int64_t> with_last(at::IntArrayRef sizes, int64_t last) {
-  std::vector<int64_t> all(sizes.begin(), sizes.end());
-  all.back() = last;
-  return all;
-}
+// The gradient that arrives at one output, [rows, outputs], float32 or bfloat16.
+struct Arriving {
+  at::Tensor rows, values;  // the second: of the weight, as panels
 
-// codes * weight^T with all scales, into `out`; added to `residual` (float32) where there is one.
-void product(const Codes& input, const panels::Weight& weight, int64_t size, const at::Tensor& residual, const at::Tensor& out) {
-  BITNET_PROFILED("bitnet::integer_product");
-  const int64_t outputs = out.size(-1), num_rows = outputs == 0 ? 0 : out.numel() / outputs, stride = input.codes.stride(0);
-  const int64_t depth = matmul::round_up(size, matmul::kDepthStep);
-  const float weight_scale = weight.scale.item<float>();
-  const auto* codes = input.codes.const_data_ptr<int8_t>();
-  const auto* panel_codes = weight.codes.const_data_ptr<uint8_t>();
-  auto parts_of = [&](int64_t row, int64_t panel, matmul::Part* parts) {
-    parts[0] = matmul::rows_part(codes + row * stride, stride, panel_codes + panel * matmul::panel_bytes(depth), depth);
-    return 1;
-  };
-  matmul::for_each_tile<int32_t>(num_rows, matmul::num_tiles(outputs), weight.codes.numel(), parts_of, [&](int64_t row, int64_t count, int64_t panel, const int32_t* tile) {
-    const int64_t column = panel * kTile, width = std::min(kTile, outputs - column), start = row * outputs + column;
-    const matmul::Scales scales{input.scales.const_data_ptr<float>() + row, input.offsets.const_data_ptr<int32_t>() + row, weight_scale};
-    const float* added = residual.defined() ? residual.const_data_ptr<float>() + start : nullptr;
-    auto* place = static_cast<uint8_t*>(out.data_ptr()) + start * out.element_size();
-    matmul::store_scaled(tile, scales, added, place, out.scalar_type() == at::kBFloat16, outputs, count, width);
-  });
-}
+  int64_t width() const { return matmul::round_up(rows.size(1), kTile); }
 
-// The sum over weights of gradient * weight, [rows, size] in bfloat16; `gradients` are padded.
-at::Tensor input_gradient(const std::vector<at::Tensor>& gradients, const std::vector<at::Tensor>& values, int64_t num_rows, int64_t size) {
-  BITNET_PROFILED("bitnet::input_gradient");
-  auto out = at::empty({num_rows, size}, gradients[0].options());
-  int64_t right_bytes = 0;
-  for (const auto& operand : values) right_bytes += operand.numel() * 2;
-  auto parts_of = [&](int64_t row, int64_t panel, matmul::Part* parts) {
-    for (size_t index = 0; index < gradients.size(); ++index) {
-      const int64_t depth = gradients[index].size(1) * 2;
-      const auto* right = reinterpret_cast<const uint8_t*>(bits(values[index])) + panel * matmul::panel_bytes(depth);
-      parts[index] = matmul::rows_part(bits(gradients[index]) + row * gradients[index].size(1), depth, right, depth);
+  // Strips `first` to `last` in whole tiles of bfloat16: as they are, where they are so, else in `buffer`.
+  const uint16_t* strips(int64_t first, int64_t last, Buffer<uint16_t>& buffer) const {
+    const int64_t outputs = rows.size(1), begin = first * kTile, count = std::min(last * kTile, rows.size(0)) - begin;
+    const bool is_whole = outputs == width() && count == (last - first) * kTile;
+    if (is_whole && rows.scalar_type() == at::kBFloat16) return bits(rows) + begin * outputs;
+    buffer.assign((last - first) * kTile * width(), 0);
+    for (int64_t row = 0; row < count; ++row) {
+      uint16_t* place = buffer.data() + row * width();
+      if (rows.scalar_type() == at::kFloat) {
+        rows::narrow(rows.const_data_ptr<float>() + (begin + row) * outputs, place, outputs);
+      } else {
+        std::memcpy(place, bits(rows) + (begin + row) * outputs, outputs * sizeof(uint16_t));
+      }
     }
-    return static_cast<int64_t>(gradients.size());
-  };
-  matmul::for_each_tile<float>(num_rows, matmul::num_tiles(size), right_bytes, parts_of, [&](int64_t row, int64_t count, int64_t panel, const float* tile) {
-    const int64_t column = panel * kTile;
-    matmul::store_tile(tile, bits(out) + row * size + column, size, count, std::min(kTile, size - column));
-  });
-  return out;
-}
+    return buffer.data();
+  }
+};
 
-// gradient^T * input of each weight, float32 [outputs, size].
-std::vector<at::Tensor> weight_gradients(const std::vector<at::Tensor>& gradients, const std::vector<int64_t>& outputs, const at::Tensor& codes,
-                                         const at::Tensor& scales, int64_t num_rows, int64_t size) {
-  BITNET_PROFILED("bitnet::weight_gradients");
-  std::vector<at::Tensor> out;
-  for (int64_t count : outputs) out.push_back(at::empty({count, size}, scales.options()));
-  for (int64_t begin = 0; begin < num_rows; begin += kRowsAtOnce) {
-    const int64_t end = std::min(num_rows, begin + kRowsAtOnce), depth = matmul::round_up(end - begin, kTile) * 2;
-    const auto inputs = panels::interleave_rows(codes, scales, size, begin, end);
-    for (size_t index = 0; index < gradients.size(); ++index) {
-      const auto rows_of_outputs = panels::transposed_rows(gradients[index], begin, end);
+// The backward pass of several weights that share an input, in bfloat16, a chunk of rows at a time.
+class Backward {
+ public:
+  Backward(const std::vector<Arriving>& arriving, const Source& source, const Codes& codes, const SourceGradients& out)
+      : arriving_(arriving), source_(source), codes_(codes), out_(out), size_(source.size()) {
+    for (const auto& one : arriving) weights.push_back(at::empty({one.rows.size(1), size_}, codes.scales.options()));
+  }
+
+  std::vector<at::Tensor> weights;  // their gradients, float32 [outputs, size]
+
+  void run() {
+    const int64_t num_rows = source_.num_rows();
+    for (int64_t begin = 0; begin < num_rows; begin += kRowsAtOnce) {
+      begin_ = begin, end_ = std::min(num_rows, begin + kRowsAtOnce), blocks_ = matmul::num_tiles(end_ - begin_);
+      inputs_ = at::empty({matmul::round_up(size_, kTile) * blocks_ * kTile}, codes_.scales.options().dtype(at::kBFloat16));
+      outputs_.clear();
+      for (const auto& one : arriving_) outputs_.push_back(at::empty({one.width() * blocks_ * kTile}, inputs_.options()));
+      rows_of_chunk();
+      weights_of_chunk();
+    }
+  }
+
+ private:
+  // The gradients of the input, and both operands of those of the weights.
+  void rows_of_chunk() {
+    BITNET_PROFILED("bitnet::input_gradients");
+    matmul::for_each_block(end_ - begin_, [&](int64_t first, int64_t last) {
+      thread_local Buffer<uint16_t> buffers[kMostWeights];
+      const int64_t offset = begin_ / kTile;
+      const uint16_t* strips[kMostWeights];
+      for (size_t index = 0; index < arriving_.size(); ++index) {
+        strips[index] = arriving_[index].strips(offset + first, offset + last, buffers[index]);
+        transpose(strips[index], arriving_[index].width(), first, last, bits(outputs_[index]));
+      }
+      panels::interleave_rows(codes_.codes, codes_.scales, size_, begin_, end_, first * kTile / 2, last * kTile / 2, inputs_);
+      input_gradients(strips, offset + first, offset + last);
+    });
+  }
+
+  void transpose(const uint16_t* strips, int64_t width, int64_t first, int64_t last, uint16_t* out) const {
+    for (int64_t strip = first; strip < last; ++strip) {
+      for (int64_t column = 0; column < width; column += kTile) {
+        matmul::transpose_block(strips + (strip - first) * kTile * width + column, width, out + (column * blocks_ + strip * kTile) * kTile);
+      }
+    }
+  }
+
+  // The sum over weights of gradient * weight, and from there to the source.
+  void input_gradients(const uint16_t* const* strips, int64_t first, int64_t last) {
+    thread_local Buffer<uint16_t> gradient;
+    const int64_t num_rows = std::min(last * kTile, source_.num_rows()) - first * kTile;
+    gradient.resize((last - first) * kTile * size_);
+    int64_t right_bytes = 0;
+    for (const auto& one : arriving_) right_bytes += one.values.numel() * 2;
+    const int64_t count = arriving_.size();
+    int64_t widths[kMostWeights];
+    const uint8_t* values[kMostWeights];
+    for (int64_t index = 0; index < count; ++index) {
+      widths[index] = arriving_[index].width();
+      values[index] = reinterpret_cast<const uint8_t*>(bits(arriving_[index].values));
+    }
+    auto parts_of = [&](int64_t row, int64_t panel, matmul::Part* parts) {
+      for (int64_t index = 0; index < count; ++index) {
+        const int64_t width = widths[index], depth = width * 2;
+        parts[index] = matmul::rows_part(strips[index] + row * width, depth, values[index] + panel * matmul::panel_bytes(depth), depth);
+      }
+      return count;
+    };
+    auto store = [&](int64_t row, int64_t count, int64_t panel, const float* tile) {
+      const int64_t column = panel * kTile;
+      matmul::store_tile(tile, gradient.data() + row * size_ + column, size_, count, std::min(kTile, size_ - column));
+    };
+    matmul::Tiles<float, decltype(parts_of), decltype(store)> tiles(num_rows, parts_of, store);
+    tiles.make_all(0, last - first, 0, matmul::num_tiles(size_), 1, right_bytes);
+    out_.set_rows(source_, codes_.inverses, first * kTile, first * kTile + num_rows, gradient.data());
+  }
+
+  // gradient^T * input of each weight; the first chunk stores, the others add.
+  void weights_of_chunk() {
+    BITNET_PROFILED("bitnet::weight_gradients");
+    const int64_t depth = blocks_ * kTile * 2;
+    for (size_t index = 0; index < weights.size(); ++index) {
+      const auto* outputs = reinterpret_cast<const uint8_t*>(bits(outputs_[index]));
+      const auto* inputs = reinterpret_cast<const uint8_t*>(bits(inputs_));
+      float* out = weights[index].data_ptr<float>();
       auto parts_of = [&](int64_t row, int64_t panel, matmul::Part* parts) {
-        const auto* left = reinterpret_cast<const uint8_t*>(bits(rows_of_outputs)) + row * depth;
-        const auto* right = reinterpret_cast<const uint8_t*>(bits(inputs)) + panel * matmul::panel_bytes(depth);
-        parts[0] = {left, matmul::kDepthStep, matmul::kDepthStep * kTile, right, depth};
+        parts[0] = {outputs + row * depth, matmul::kDepthStep, matmul::kDepthStep * kTile, inputs + panel * matmul::panel_bytes(depth), depth};
         return 1;
       };
-      matmul::for_each_tile<float>(outputs[index], matmul::num_tiles(size), inputs.numel() * 2, parts_of, [&](int64_t row, int64_t count, int64_t panel, const float* tile) {
-        const int64_t column = panel * kTile, width = std::min(kTile, size - column);
-        float* place = out[index].data_ptr<float>() + row * size + column;
-        if (begin == 0) {
-          matmul::store_tile(tile, place, size, count, width);
+      matmul::for_each_tile<float>(weights[index].size(0), matmul::num_tiles(size_), inputs_.numel() * 2, parts_of, [&](int64_t row, int64_t count, int64_t panel, const float* tile) {
+        const int64_t column = panel * kTile, width = std::min(kTile, size_ - column);
+        float* place = out + row * size_ + column;
+        if (begin_ == 0) {
+          matmul::store_tile(tile, place, size_, count, width);
         } else {
-          matmul::add_tile(tile, place, size, count, width);
+          matmul::add_tile(tile, place, size_, count, width);
         }
       });
     }
   }
-  return out;
-}
 
-// From the gradient of what was quantized, [rows, size], to those of input, up and norm.
-std::array<at::Tensor, 3> source_gradients(const Source& source, const at::Tensor& inverses, const at::Tensor& gradient) {
-  BITNET_PROFILED("bitnet::norm_gradients");
-  const int64_t size = source.size(), num_rows = source.num_rows(), part = (num_rows + kParts - 1) / kParts;
-  const bool is_float = source.input.scalar_type() == at::kFloat;
-  const auto* weight = source.norm.defined() ? source.norm.const_data_ptr<float>() : nullptr;
-  auto input = at::empty_like(source.input), up = source.up.defined() ? at::empty_like(source.up) : at::Tensor();
-  auto norms = source.norm.defined() ? at::zeros({kParts, size}, source.norm.options()) : at::Tensor();
-  at::parallel_for(0, kParts, 1, [&](int64_t begin, int64_t end) {
-    std::vector<float> row_buffer, gradient_buffer, normed(size);
-    for (int64_t row = begin * part; row < std::min(num_rows, end * part); ++row) {
-      const float* arriving = as_float(gradient, row, size, gradient_buffer);
-      if (weight) {
-        const float* values = source.row(row, row_buffer);
-        const float inverse = inverses.const_data_ptr<float>()[row];
-        const float slope = inverse * inverse * inverse * rows::weighted_dot(arriving, weight, values, size) / size;
-        rows::norm_gradient(arriving, weight, values, inverse, slope, normed.data(), norms.data_ptr<float>() + row / part * size, size);
-        arriving = normed.data();
-      }
-      const int64_t start = row * size;
-      if (up.defined() && is_float) {
-        rows::squared_relu_gate_gradient(arriving, source.input.const_data_ptr<float>() + start, source.up.const_data_ptr<float>() + start,
-                                         input.data_ptr<float>() + start, up.data_ptr<float>() + start, size);
-      } else if (up.defined()) {
-        rows::squared_relu_gate_gradient(arriving, bits(source.input) + start, bits(source.up) + start, bits(input) + start, bits(up) + start, size);
-      } else if (is_float) {
-        std::memcpy(input.data_ptr<float>() + start, arriving, size * sizeof(float));
-      } else {
-        rows::narrow(arriving, bits(input) + start, size);
-      }
-    }
-  });
-  return {input, up, norms.defined() ? norms.sum(0) : at::Tensor()};
-}
+  const std::vector<Arriving>& arriving_;
+  const Source& source_;
+  const Codes& codes_;
+  const SourceGradients& out_;
+  int64_t size_, begin_ = 0, end_ = 0, blocks_ = 0;
+  at::Tensor inputs_;                 // of the chunk: panels of 32 inputs, depth rows
+  std::vector<at::Tensor> outputs_;   // of the chunk: transposed gradients
+};
 
 struct BitLinear : Function<BitLinear> {
   static variable_list forward(AutogradContext* context, const at::Tensor& input, const OptionalTensor& given_up, const OptionalTensor& given_norm,
@@ -217,72 +215,73 @@ struct BitLinear : Function<BitLinear> {
     if (up.defined()) source.up = readable(up);
     const at::Tensor masters[kMostWeights] = {first, second.value_or(at::Tensor()), third.value_or(at::Tensor())};
     const auto stream = residual.defined() ? residual.contiguous() : residual;
-    const auto quantized = quantize(source);
+    const auto codes = bit_linear::codes_for(source);
     const bool reads_source = norm.defined() || up.defined();
     variable_list results;
-    variable_list saved{quantized.codes, quantized.scales, quantized.inverses, norm, reads_source ? source.input : at::Tensor(), source.up};
-    std::vector<int64_t> outputs;
+    variable_list saved{codes.codes, codes.scales, codes.inverses, norm, reads_source ? source.input : at::Tensor(), source.up};
     for (size_t index = 0; index < packed.size(); ++index) {
       const auto& master = masters[index];
       TORCH_CHECK(master.dim() == 2 && master.size(1) == source.size(), "a weight of the shape ", master.sizes(),
                   " does not fit rows of the size ", source.size());
-      outputs.push_back(master.size(0));
-      const auto sizes = with_last(input.sizes(), outputs.back());
+      const auto sizes = with_last(input.sizes(), master.size(0));
       TORCH_CHECK(!residual.defined() || (residual.sizes() == at::IntArrayRef(sizes) && residual.scalar_type() == at::kFloat),
                   "a residual stream of ", residual.sizes(), " ", residual.toString(), " does not fit an update of ", sizes);
       const auto type = residual.defined() ? at::kFloat : scalar_type(to_bfloat16);
-      results.push_back(at::empty(sizes, quantized.scales.options().dtype(type)));
-      product(quantized, packed[index], source.size(), stream, results.back());
+      results.push_back(at::empty(sizes, codes.scales.options().dtype(type)));
       saved.push_back(packed[index].values);
     }
+    products(source, codes, packed, stream, results);
     context->save_for_backward(saved);
     context->saved_data["sizes"] = input.sizes().vec();
-    context->saved_data["outputs"] = outputs;
-    context->saved_data["type"] = static_cast<int64_t>(input.scalar_type());
+    context->saved_data["type"] = static_cast<int64_t>(source.input.scalar_type());
+    context->saved_data["given_type"] = static_cast<int64_t>(input.scalar_type());
     context->saved_data["eps"] = eps;
     context->saved_data["has_residual"] = residual.defined();
     context->saved_data["is_bfloat16"] = to_bfloat16;
     return results;
   }
 
-  static variable_list backward(AutogradContext* context, variable_list arriving) {
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
     const auto saved = context->get_saved_variables();
-    const auto sizes = context->saved_data["sizes"].toIntVector(), outputs = context->saved_data["outputs"].toIntVector();
-    const auto type = static_cast<at::ScalarType>(context->saved_data["type"].toInt());
-    const bool is_bfloat16 = context->saved_data["is_bfloat16"].toBool();
-    const auto& codes = saved[0];
-    const auto& scales = saved[1];
-    const int64_t size = sizes.back(), num_rows = c10::multiply_integers(sizes) / size;
-    std::vector<at::Tensor> gradients, values;
-    for (size_t index = 0; index < outputs.size(); ++index) {
-      const auto rows = arriving[index].reshape({num_rows, outputs[index]});
-      gradients.push_back(is_bfloat16 ? panels::padded(rows) : rows.to(at::kFloat));
-      values.push_back(saved[6 + index]);
+    const auto sizes = context->saved_data["sizes"].toIntVector();
+    auto type_of = [&](const char* key) { return static_cast<at::ScalarType>(context->saved_data[key].toInt()); };
+    const auto input = saved[4].defined() ? saved[4] : at::empty(sizes, saved[1].options().dtype(type_of("type")));  // only its shape is read
+    const Source source{input, saved[5], saved[3], context->saved_data["eps"].toDouble()};
+    const Codes codes{saved[0], saved[1], at::Tensor(), saved[2]};
+    std::vector<Arriving> arriving;
+    for (size_t index = 0; index < gradients.size(); ++index) {
+      const auto rows = readable(gradients[index].reshape({source.num_rows(), gradients[index].size(-1)}));
+      arriving.push_back({rows, saved[6 + index]});
     }
-    at::Tensor input;
+    SourceGradients out(source);
+    const auto weights = context->saved_data["is_bfloat16"].toBool() ? in_bfloat16(arriving, source, codes, out) : in_float32(arriving, source, codes, out);
+    auto given = [&](const at::Tensor& gradient) { return gradient.defined() ? gradient.to(type_of("given_type")) : gradient; };
+    auto weight = [&](size_t index) { return index < weights.size() ? weights[index] : at::Tensor(); };
+    return {given(out.input), given(out.up), out.norms.defined() ? out.norms.sum(0) : at::Tensor(),
+            context->saved_data["has_residual"].toBool() ? gradients[0] : at::Tensor(), weight(0), weight(1), weight(2), Variable(), Variable(), Variable()};
+  }
+
+  // Both fill `out` and return the gradients of the weights.
+  static std::vector<at::Tensor> in_bfloat16(const std::vector<Arriving>& arriving, const Source& source, const Codes& codes, SourceGradients& out) {
+    Backward backward(arriving, source, codes, out);
+    backward.run();
+    return backward.weights;
+  }
+
+  static std::vector<at::Tensor> in_float32(const std::vector<Arriving>& arriving, const Source& source, const Codes& codes, SourceGradients& out) {
+    const auto inputs = dequantized(codes.codes, codes.scales, source.num_rows(), source.size());
+    at::Tensor gradient;
     std::vector<at::Tensor> weights;
-    if (is_bfloat16) {
-      input = input_gradient(gradients, values, num_rows, size);
-      weights = weight_gradients(gradients, outputs, codes, scales, num_rows, size);
-    } else {
-      const auto inputs = dequantized(codes, scales, num_rows, size);
-      for (size_t index = 0; index < outputs.size(); ++index) {
-        const auto part = gradients[index].mm(values[index]);
-        input = input.defined() ? input.add_(part) : part;
-        weights.push_back(gradients[index].t().mm(inputs));
-      }
+    for (const auto& one : arriving) {
+      const auto rows = one.rows.to(at::kFloat), part = rows.mm(one.values);
+      gradient = gradient.defined() ? gradient.add_(part) : part;
+      weights.push_back(rows.t().mm(inputs));
     }
-    weights.resize(kMostWeights);
-    std::array<at::Tensor, 3> source;
-    if (saved[4].defined()) {
-      source = source_gradients({saved[4], saved[5], saved[3], context->saved_data["eps"].toDouble()}, saved[2], input);
-      source[0] = source[0].to(type);
-      if (source[1].defined()) source[1] = source[1].to(type);
-    } else {
-      source[0] = input.to(type);
-    }
-    const auto residual = context->saved_data["has_residual"].toBool() ? arriving[0] : at::Tensor();
-    return {source[0].view(sizes), source[1], source[2], residual, weights[0], weights[1], weights[2], Variable(), Variable(), Variable()};
+    matmul::for_each_block(source.num_rows(), [&](int64_t first, int64_t last) {
+      const int64_t begin = first * kTile, end = std::min(last * kTile, source.num_rows());
+      out.set_rows(source, codes.inverses, begin, end, gradient.const_data_ptr<float>() + begin * source.size());
+    });
+    return weights;
   }
 };
 

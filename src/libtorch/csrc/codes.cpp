@@ -23,12 +23,11 @@ VECTORIZED void dequantized(const int8_t* codes, float scale, float* out, int64_
   for (int64_t index = 0; index < size; ++index) store(static_cast<float>(codes[index]) / scale, out + index);
 }
 
+// A quotient rounds to 1 where it is above one half, and the nearest float of row / scale is so just where row is above scale / 2.
 VECTORIZED void ternary_codes(const float* row, float scale, uint8_t* out, int64_t size) {
+  const float half = 0.5f * scale;
   for (int64_t index = 0; index < size; ++index) {
-    float code = row[index] / scale;
-    code = code < -1.f ? -1.f : code;
-    code = code > 1.f ? 1.f : code;
-    out[index] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyint(code)) + 1);
+    out[index] = static_cast<uint8_t>(1 + static_cast<int32_t>(row[index] > half) - static_cast<int32_t>(row[index] < -half));
   }
 }
 

@@ -76,41 +76,79 @@ void store_tile(const float* tile, float* out, int64_t stride, int64_t num_rows,
 void add_tile(const float* tile, float* out, int64_t stride, int64_t num_rows, int64_t num_columns);
 
 // The tiles of one product: calls `parts_of(row, panel, parts)`, which fills in at most 8 parts and returns their number, and then
-// `store(row, num_rows, panel, tile)`. `Number` is int32_t or float. A tile is computed by one thread, in one order.
-// Where all panels, `right_bytes`, fit into the second cache, they pass by 32 rows that stay in the first; else a panel passes by more rows.
+// `store(row, num_rows, panel, tile)`. `Number` is int32_t or float.
+template <typename Number, typename PartsOf, typename Store>
+class Tiles {
+ public:
+  Tiles(int64_t num_rows, PartsOf& parts_of, Store& store) : num_rows_(num_rows), parts_of_(parts_of), store_(store) {}
+
+  // The tile of strip `strip`, 32 rows, and panel `panel`.
+  void make(int64_t strip, int64_t panel) {
+    Part parts[8];
+    const int64_t row = strip * kTile, count = parts_of_(row, panel, parts);
+    if constexpr (std::is_same_v<Number, float>) {
+      machine_.bfloat16(parts, count, tile_);
+    } else {
+      machine_.int8(parts, count, tile_);
+    }
+    store_(row, std::min(kTile, num_rows_ - row), panel, tile_);
+  }
+
+  // Those of some strips and of every `stride`th panel from `panel` on. Where all panels, `right_bytes`, fit into the second cache, they
+  // pass by 32 rows that stay in the first; else a panel passes by more rows.
+  void make_all(int64_t first, int64_t last, int64_t panel, int64_t num_panels, int64_t stride, int64_t right_bytes) {
+    constexpr int64_t kSecondCache = 1 << 20;
+    if (right_bytes <= kSecondCache) {
+      for (int64_t strip = first; strip < last; ++strip) {
+        for (int64_t next = panel; next < num_panels; next += stride) make(strip, next);
+      }
+    } else {
+      for (int64_t next = panel; next < num_panels; next += stride) {
+        for (int64_t strip = first; strip < last; ++strip) make(strip, next);
+      }
+    }
+  }
+
+ private:
+  const Processor& machine_ = *processor();
+  int64_t num_rows_;
+  PartsOf& parts_of_;
+  Store& store_;
+  alignas(64) Number tile_[kTile * kTile];
+};
+
+// Strips that pass through the caches together.
+constexpr int64_t kStrips = 4;
+
+// Calls `body(first, last)` for blocks of at most kStrips strips that cover all rows, on all threads, each of which gets as many strips as
+// the others, with the processor ready for kernels.
+template <typename Body>
+void for_each_block(int64_t num_rows, Body body) {
+  const int64_t strips = num_tiles(num_rows), threads = std::min<int64_t>(strips, at::get_num_threads());
+  if (strips == 0) return;
+  const int64_t each = (strips + threads * kStrips - 1) / (threads * kStrips), blocks = std::min(strips, each * threads);
+  at::parallel_for(0, blocks, 1, [&](int64_t begin, int64_t end) {
+    alignas(64) uint8_t state[64];
+    processor()->begin(state);
+    for (int64_t block = begin; block < end; ++block) body(block * strips / blocks, (block + 1) * strips / blocks);
+    processor()->end(state);
+  });
+}
+
+// All tiles of one product, on all threads. A tile is computed by one thread, in one order.
 template <typename Number, typename PartsOf, typename Store>
 void for_each_tile(int64_t num_rows, int64_t num_panels, int64_t right_bytes, PartsOf parts_of, Store store) {
-  constexpr int64_t kStrips = 4, kSecondCache = 1 << 20;
-  const Processor& machine = *processor();
   const int64_t strips = num_tiles(num_rows), blocks = (strips + kStrips - 1) / kStrips;
   const int64_t groups = blocks >= 4 * at::get_num_threads() ? 1 : num_panels;
   at::parallel_for(0, blocks * groups, 1, [&](int64_t begin, int64_t end) {
     alignas(64) uint8_t state[64];
-    alignas(64) Number tile[kTile * kTile];
-    machine.begin(state);
-    auto make = [&](int64_t strip, int64_t panel) {
-      Part parts[8];
-      const int64_t row = strip * kTile, count = parts_of(row, panel, parts);
-      if constexpr (std::is_same_v<Number, float>) {
-        machine.bfloat16(parts, count, tile);
-      } else {
-        machine.int8(parts, count, tile);
-      }
-      store(row, std::min(kTile, num_rows - row), panel, tile);
-    };
+    Tiles<Number, PartsOf, Store> tiles(num_rows, parts_of, store);
+    processor()->begin(state);
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t first = item / groups * kStrips, last = std::min(strips, first + kStrips), group = item % groups;
-      if (right_bytes <= kSecondCache) {
-        for (int64_t strip = first; strip < last; ++strip) {
-          for (int64_t panel = group; panel < num_panels; panel += groups) make(strip, panel);
-        }
-      } else {
-        for (int64_t panel = group; panel < num_panels; panel += groups) {
-          for (int64_t strip = first; strip < last; ++strip) make(strip, panel);
-        }
-      }
+      const int64_t first = item / groups * kStrips;
+      tiles.make_all(first, std::min(strips, first + kStrips), item % groups, num_panels, groups, right_bytes);
     }
-    machine.end(state);
+    processor()->end(state);
   });
 }
 

@@ -48,6 +48,12 @@ double clip_on_cpu(const std::vector<at::Tensor>& list, double max_norm) {
 
 bool is_plain(const at::Tensor& tensor) { return tensor.device().is_cpu() && tensor.scalar_type() == at::kFloat && tensor.is_contiguous(); }
 
+// Adds one to each scalar. On the CPU libtorch would take a call for each.
+void count_up(std::vector<at::Tensor>& counts) {
+  if (!std::all_of(counts.begin(), counts.end(), is_plain)) return at::_foreach_add_(counts, 1);
+  for (auto& count : counts) *count.data_ptr<float>() += 1.f;
+}
+
 }  // namespace
 
 extern "C" {
@@ -59,7 +65,7 @@ char* bitnet_fused_adamw(at::Tensor* const* parameters, at::Tensor* const* gradi
   return guarded([&] {
     c10::NoGradGuard no_grad;
     auto counts = tensors(steps, count);
-    at::_foreach_add_(counts, 1);
+    count_up(counts);
     at::_fused_adamw_(tensors(parameters, count), tensors(gradients, count), tensors(means, count), tensors(mean_squares, count),
                       /*max_exp_avg_sqs=*/{}, counts, learning_rate, beta1, beta2, weight_decay, epsilon,
                       /*amsgrad=*/false, /*maximize=*/false);

@@ -30,6 +30,7 @@ Weight pack_weight(const at::Tensor& weight, bool to_bfloat16) {
   packed.codes = at::empty({num_tiles(outputs) * matmul::panel_bytes(depth)}, source.options().dtype(at::kByte));
   packed.values = to_bfloat16 ? at::empty({width * values_depth * 2}, source.options().dtype(at::kBFloat16)) : at::empty_like(source);
   auto* codes = packed.codes.data_ptr<uint8_t>();
+  const auto* numbers = source.const_data_ptr<float>();
   at::parallel_for(0, num_tiles(outputs), 1, [&](int64_t begin, int64_t end) {
     Buffer<uint8_t> tile(kTile * depth);
     Buffer<uint16_t> values(kTile * width);
@@ -38,7 +39,7 @@ Weight pack_weight(const at::Tensor& weight, bool to_bfloat16) {
       std::fill(values.begin(), values.end(), uint16_t{0});
       const int64_t first = panel * kTile, count = std::min(kTile, outputs - first);
       for (int64_t row = 0; row < count; ++row) {
-        const float* masters = source.const_data_ptr<float>() + (first + row) * inputs;
+        const float* masters = numbers + (first + row) * inputs;
         rows::ternary_codes(masters, scale, tile.data() + row * depth, inputs);
         if (to_bfloat16) {
           rows::ternary_values(tile.data() + row * depth, scale, values.data() + row * width, inputs);
@@ -104,27 +105,25 @@ at::Tensor interleave_bfloat16(const at::Tensor& matrix, int64_t begin, int64_t 
   return out;
 }
 
-at::Tensor interleave_rows(const at::Tensor& codes, const at::Tensor& scales, int64_t size, int64_t begin, int64_t end) {
-  BITNET_PROFILED("bitnet::interleave_rows");
+void interleave_rows(const at::Tensor& codes, const at::Tensor& scales, int64_t size, int64_t begin, int64_t end, int64_t first, int64_t last,
+                     const at::Tensor& out) {
   const int64_t width = round_up(size, kTile), pairs = round_up(end - begin, kTile) / 2, stride = codes.stride(0);
-  auto out = at::empty({width * pairs * 2}, codes.options().dtype(at::kBFloat16));
-  at::parallel_for(0, pairs, 16, [&](int64_t first, int64_t last) {
-    Buffer<uint16_t> values(2 * width);
-    for (int64_t pair = first; pair < last; ++pair) {
-      for (int64_t half = 0; half < 2; ++half) {
-        const int64_t row = begin + 2 * pair + half;
-        uint16_t* place = values.data() + half * width;
-        if (row < end) {
-          rows::dequantized(codes.const_data_ptr<int8_t>() + row * stride, scales.const_data_ptr<float>()[row], place, size);
-        } else {
-          std::fill(place, place + width, uint16_t{0});
-        }
+  Buffer<uint16_t> values(2 * width, 0);
+  const auto* numbers = codes.const_data_ptr<int8_t>();
+  const auto* factors = scales.const_data_ptr<float>();
+  auto* pairs_out = reinterpret_cast<uint32_t*>(bits(out));
+  for (int64_t pair = first; pair < last; ++pair) {
+    for (int64_t half = 0; half < 2; ++half) {
+      const int64_t row = begin + 2 * pair + half;
+      uint16_t* place = values.data() + half * width;
+      if (row < end) {
+        rows::dequantized(numbers + row * stride, factors[row], place, size);
+      } else {
+        std::fill(place, place + width, uint16_t{0});
       }
-      auto* pairs_out = reinterpret_cast<uint32_t*>(bits(out)) + pair * kTile;
-      interleave(values.data(), values.data() + width, width, pairs_out, pairs * kTile);
     }
-  });
-  return out;
+    interleave(values.data(), values.data() + width, width, pairs_out + pair * kTile, pairs * kTile);
+  }
 }
 
 at::Tensor transposed_rows(const at::Tensor& matrix, int64_t begin, int64_t end) {

@@ -32,8 +32,10 @@ Values pack_values(const at::Tensor& matrix);
 // Rows `begin` to `end` of a padded bfloat16 matrix as panels of 32 columns, depth rows.
 at::Tensor interleave_bfloat16(const at::Tensor& matrix, int64_t begin, int64_t end);
 
-// Rows `begin` to `end` of int8 codes, each divided by its row's scale, as bfloat16 panels of 32 columns, depth rows.
-at::Tensor interleave_rows(const at::Tensor& codes, const at::Tensor& scales, int64_t size, int64_t begin, int64_t end);
+// Of rows `begin` to `end` of int8 codes, each divided by its row's scale, as bfloat16 panels of 32 columns, depth rows: the pairs of rows
+// `first` to `last`, into `out`.
+void interleave_rows(const at::Tensor& codes, const at::Tensor& scales, int64_t size, int64_t begin, int64_t end, int64_t first, int64_t last,
+                     const at::Tensor& out);
 
 // Rows `begin` to `end` of a padded bfloat16 matrix, transposed: [columns / 32][rows / 32][32 columns][32 rows].
 at::Tensor transposed_rows(const at::Tensor& matrix, int64_t begin, int64_t end);
