@@ -62,6 +62,13 @@ unsafe extern "C" {
         to_bfloat16: bool,
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
+    pub(super) fn bitnet_checkpointed(
+        input: *const C_tensor,
+        compute: unsafe extern "C" fn(state: *mut c_void, input: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char,
+        drop: unsafe extern "C" fn(state: *mut c_void),
+        state: *mut c_void,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
     pub(super) fn bitnet_clip_gradients(gradients: *const *const C_tensor, count: i64, max_norm: f64, norm: *mut f64) -> *mut c_char;
     pub(super) fn bitnet_profile_start() -> *mut c_char;
     pub(super) fn bitnet_profile_stop(

@@ -3,6 +3,7 @@
 
 mod bit_linear;
 mod caught;
+mod checkpoint;
 mod device;
 mod foreign;
 pub mod fused;
@@ -15,6 +16,7 @@ pub const VERSION: &str = "2.11.0";
 
 pub use bit_linear::{PackedWeight, Rows, bit_linear, integer_products};
 pub use caught::caught;
+pub use checkpoint::checkpointed;
 pub use device::{cuda, flush_denormals, keep_freed_memory, mps, peak_memory_bytes};
 pub use parameters::{AdamwState, AdamwStep, adamw_step, clip_gradients, drop_gradients};
 pub use tensor_file::{TensorFile, load_tensors, restore_parameters};
