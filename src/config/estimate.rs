@@ -1,7 +1,7 @@
 //! What an experiment will cost, before anything is built: parameters, tokens, arithmetic, memory and disk. Estimates of memory are
 //! sums of what has to be held, not measurements; the allocator's share and the program itself come on top.
 
-use super::{Experiment, ModelConfig, NormPlacement, Precision, WeightQuantizer};
+use super::{Attention, Experiment, ModelConfig, NormPlacement, Precision, WeightQuantizer};
 use serde::Serialize;
 use std::fmt;
 
@@ -32,7 +32,7 @@ pub struct Estimate {
     pub tokens_per_step: u64,
     /// Tokens of the whole run.
     pub total_tokens: u64,
-    /// Floating point operations for a token, forward and backward: `6N + 12 layers heads head_dim sequence`.
+    /// Floating point operations for a token, forward and backward: [`ModelConfig::flops_per_token`].
     pub flops_per_token: f64,
     /// Of the whole run.
     pub total_flops: f64,
@@ -64,29 +64,38 @@ impl ModelConfig {
     }
 
     /// Floating point operations for one token of a sequence, forward and backward: 6 for each parameter, and
-    /// `12 layers heads head_dim sequence` for attention (the usual formula for model FLOPs utilization).
+    /// `12 layers heads head_dim sequence` for attention (the usual formula for model FLOPs utilization); where query and value heads
+    /// differ in size, `head_dim` is the mean of both.
     pub fn flops_per_token(&self, sequence: usize) -> f64 {
-        let attention = 12.0 * (self.num_hidden_layers * self.num_attention_heads * self.head_dim()) as f64 * sequence as f64;
+        let attention = 6.0 * (self.num_hidden_layers * self.num_attention_heads * self.query_and_value_dim()) as f64 * sequence as f64;
         6.0 * self.num_parameters() as f64 + attention
     }
 
     /// Bytes that the forward pass keeps for the backward pass, for each token of a micro-batch.
     ///
     /// A block keeps, in float32, the residual stream before each norm (2 of width hidden), and, in the type of matrix products:
-    /// the quantized input of every projection (q, k, v, o, gate, up: hidden; down: intermediate), the outputs of q and of attention
-    /// (hidden each), of k and v (key and value size), of gate and up, the activation and its product with up (intermediate each), and
-    /// what each inner norm was given (o and down under sub-norms, all seven inside). Attention keeps no square matrix. After the
-    /// blocks: the residual stream, and logits with their logarithms and gradient, in float32.
+    /// the quantized input of every projection, the output of each but o and down, what attention gives, the activation and its product
+    /// with up (intermediate each), and what each inner norm was given (o and down under sub-norms, all projections inside, the latents).
+    /// Latent attention keeps the keys that it puts together, too. Attention keeps no square matrix. After the blocks: the residual
+    /// stream, and logits with their logarithms and gradient, in float32.
     pub fn activation_bytes_per_token(&self, precision: Precision) -> u64 {
-        let (hidden, intermediate, shared) = (self.hidden_size as u64, self.intermediate_size as u64, self.key_value_size() as u64);
+        let (hidden, intermediate, mixed) = (self.hidden_size, self.intermediate_size, self.attention_size());
+        let inputs: usize = self.projections().iter().map(|shape| shape.inputs).sum();
+        let outputs: usize = self.projections().iter().map(|shape| shape.outputs).sum::<usize>() - 2 * hidden;
         let normed = match (self.bit_linear.norm, self.sub_norms) {
-            (NormPlacement::Inside, _) => 6 * hidden + intermediate,
-            (NormPlacement::Outside, true) => hidden + intermediate,
+            (NormPlacement::Inside, _) => inputs,
+            (NormPlacement::Outside, true) => mixed + intermediate,
             (NormPlacement::Outside, false) => 0,
         };
-        let products = (6 + 2) * hidden + 2 * shared + (1 + 4) * intermediate + normed;
-        let block = 2 * hidden * FLOAT32 + products * precision.bytes();
-        self.num_hidden_layers as u64 * block + (hidden + 3 * self.vocab_size as u64) * FLOAT32
+        let latent = match self.attention {
+            Attention::GroupedQuery => 0,
+            Attention::Latent(latent) => {
+                self.num_attention_heads * latent.qk_head_dim() + latent.kv_lora_rank + latent.q_lora_rank.unwrap_or(0)
+            }
+        };
+        let products = (inputs + outputs + mixed + 2 * intermediate + normed + latent) as u64;
+        let block = 2 * hidden as u64 * FLOAT32 + products * precision.bytes();
+        self.num_hidden_layers as u64 * block + (hidden + 3 * self.vocab_size) as u64 * FLOAT32
     }
 }
 

@@ -1,6 +1,7 @@
 //! Claims about estimates, against counts by hand and published sizes.
 
 use super::*;
+use crate::config::LatentAttention;
 use crate::config::example::experiment;
 
 /// By hand: a block has q, k, v, o of 256 x 256, gate, up, down of 256 x 768, two norms of 256, sub-norms of 256 and 768.
@@ -37,6 +38,24 @@ fn the_published_2b_model_has_its_published_size() {
     (model.hidden_size, model.intermediate_size, model.num_hidden_layers) = (2560, 6912, 30);
     (model.num_attention_heads, model.num_key_value_heads, model.vocab_size) = (20, 5, 128_256);
     assert_eq!(model.parameter_count().total, 2_412_820_480);
+}
+
+/// By hand: heads of 32 + 16 and 48, latents of 96 and 64.
+#[test]
+fn latent_attention_has_the_parameters_and_arithmetic_counted_by_hand() {
+    let mut model = experiment().model;
+    let sizes = |q_lora_rank| LatentAttention { q_lora_rank, kv_lora_rank: 64, qk_nope_head_dim: 32, qk_rope_head_dim: 16, v_head_dim: 48 };
+    model.attention = Attention::Latent(sizes(Some(96)));
+    let shared = 256 * (64 + 16) + 64 * 4 * (32 + 48) + 4 * 48 * 256 + 3 * 256 * 768;
+    let norms = 2 * 256 + 4 * 48 + 768 + 64;
+    assert_eq!(model.num_ternary_per_layer(), 256 * 96 + 96 * 4 * 48 + shared);
+    assert_eq!(model.num_norm_per_layer(), norms + 96);
+    assert_eq!(model.flops_per_token(10), 6.0 * model.num_parameters() as f64 + 6.0 * (6 * 4 * (48 + 48) * 10) as f64);
+    model.attention = Attention::Latent(sizes(None));
+    assert_eq!(model.num_ternary_per_layer(), 256 * 4 * 48 + shared);
+    assert_eq!(model.num_norm_per_layer(), norms);
+    let listed: usize = model.parameter_shapes().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+    assert_eq!(listed, model.num_parameters());
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! The decoder's config as the `config.json` of a Hugging Face model folder, both ways. Written: what transformers' `bitnet` loads,
 //! with what it has no key for under `bitnet`. Read: that, and the public layouts. Weights and their names belong to `model`.
+//!
+//! Nobody else combines ternary weights with latent attention, so such a folder says `model_type: bitnet_latent`, with DeepSeek's keys for
+//! its sizes: transformers then refuses it, where `bitnet` or `deepseek_v3` would load it and compute something else.
 
-use super::{Activation, ActivationQuantizer, Attention, BitLinearConfig, ModelConfig, NormPlacement, WeightQuantizer};
+use super::{Activation, ActivationQuantizer, Attention, BitLinearConfig, LatentAttention, ModelConfig, NormPlacement, WeightQuantizer};
 use crate::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -42,10 +45,21 @@ pub struct HuggingFaceConfig {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct OwnKeys {
-    attention: Attention,
+    attention: AttentionKind,
     sub_norms: bool,
     bit_linear: BitLinearConfig,
 }
+
+/// The kind of attention; the sizes of the latent one are keys of the top level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum AttentionKind {
+    GroupedQuery,
+    Latent,
+}
+
+/// `model_type` where attention is latent.
+const LATENT_TYPE: &str = "bitnet_latent";
 
 impl ModelConfig {
     /// The config.json of a folder with latent float32 weights, quantized as they are used.
@@ -76,7 +90,17 @@ impl ModelConfig {
             "tie_word_embeddings": self.tie_word_embeddings,
             "initializer_range": self.initializer_range,
         });
-        let own = OwnKeys { attention: self.attention, sub_norms: self.sub_norms, bit_linear: self.bit_linear };
+        let attention = match self.attention {
+            Attention::GroupedQuery => AttentionKind::GroupedQuery,
+            Attention::Latent(latent) => {
+                config["architectures"] = json!(["BitNetLatentForCausalLM"]);
+                config["model_type"] = json!(LATENT_TYPE);
+                let sizes = serde_json::to_value(latent).context(|| "writing config.json")?;
+                config.as_object_mut().into_iter().for_each(|entries| entries.extend(sizes.as_object().cloned().unwrap_or_default()));
+                AttentionKind::Latent
+            }
+        };
+        let own = OwnKeys { attention, sub_norms: self.sub_norms, bit_linear: self.bit_linear };
         config["bitnet"] = serde_json::to_value(own).context(|| "writing config.json")?;
         if self.bit_linear.weights == WeightQuantizer::TernaryAbsmean {
             config["quantization_config"] =
@@ -149,10 +173,27 @@ impl File {
             hidden_act: self.required::<Activation>("hidden_act")?,
             tie_word_embeddings: self.required("tie_word_embeddings")?,
             initializer_range: self.optional("initializer_range")?.unwrap_or(USUAL_INITIALIZER_RANGE),
-            attention: own.attention,
+            attention: self.attention(own.attention)?,
             sub_norms: own.sub_norms,
             bit_linear: own.bit_linear,
         })
+    }
+
+    fn attention(&self, kind: AttentionKind) -> Result<Attention> {
+        let is_latent = self.required::<String>("model_type")? == LATENT_TYPE;
+        if is_latent != (kind == AttentionKind::Latent) {
+            return Err(Error::input(format!("`bitnet.attention` is {kind:?}, which `model_type` contradicts")));
+        }
+        match kind {
+            AttentionKind::GroupedQuery => Ok(Attention::GroupedQuery),
+            AttentionKind::Latent => Ok(Attention::Latent(LatentAttention {
+                q_lora_rank: self.optional("q_lora_rank")?,
+                kv_lora_rank: self.required("kv_lora_rank")?,
+                qk_nope_head_dim: self.required("qk_nope_head_dim")?,
+                qk_rope_head_dim: self.required("qk_rope_head_dim")?,
+                v_head_dim: self.required("v_head_dim")?,
+            })),
+        }
     }
 
     /// Ours where they are written, else what the public layouts imply.
@@ -160,7 +201,9 @@ impl File {
         if let Some(own) = self.optional("bitnet")? {
             return Ok(own);
         }
-        let is_bitnet = self.required::<String>("model_type")? == "bitnet";
+        let model_type: String = self.required("model_type")?;
+        let is_bitnet = ["bitnet", LATENT_TYPE].contains(&model_type.as_str());
+        let attention = if model_type == LATENT_TYPE { AttentionKind::Latent } else { AttentionKind::GroupedQuery };
         let has_bits = self.has_weight_bits()?;
         let is_quantized = is_bitnet || has_bits || self.nested("quantization_config", "quant_method") == Some("bitnet");
         let (weights, activations) = match is_quantized {
@@ -168,7 +211,7 @@ impl File {
             false => (WeightQuantizer::None, ActivationQuantizer::None),
         };
         let bit_linear = BitLinearConfig { weights, activations, norm: NormPlacement::Outside };
-        Ok(OwnKeys { attention: Attention::GroupedQuery, sub_norms: is_bitnet || has_bits, bit_linear })
+        Ok(OwnKeys { attention, sub_norms: is_bitnet || has_bits, bit_linear })
     }
 
     /// 1bitLLM's mark: `weight_bits: 1` (which means ternary there) with `input_bits: 8`.
@@ -222,8 +265,8 @@ impl File {
     /// What would load and then compute something else.
     fn refuse_foreign(&self) -> Result<()> {
         let model_type: String = self.required("model_type")?;
-        if !["bitnet", "llama"].contains(&model_type.as_str()) {
-            return Err(Error::input(format!("`model_type` is {model_type:?}: expected bitnet or llama")));
+        if !["bitnet", LATENT_TYPE, "llama"].contains(&model_type.as_str()) {
+            return Err(Error::input(format!("`model_type` is {model_type:?}: expected bitnet, {LATENT_TYPE} or llama")));
         }
         self.refuse_if("attention_bias", |value| *value != Value::Bool(false), "projections have no biases here")?;
         self.refuse_if("mlp_bias", |value| *value != Value::Bool(false), "projections have no biases here")?;
@@ -232,6 +275,9 @@ impl File {
         self.refuse_if("rope_parameters", is_stretched, "stretched rotary positions are not supported")?;
         let other_quantizer = |quantization: &Value| quantization.get("quant_method").is_none_or(|method| method != "bitnet");
         self.refuse_if("quantization_config", other_quantizer, "only the bitnet quantization is supported")?;
+        if model_type == LATENT_TYPE {
+            return Ok(()); // its heads have sizes of their own
+        }
         let (hidden, heads): (u64, u64) = (self.required("hidden_size")?, self.required("num_attention_heads")?);
         let is_other_size = |size: &Value| size.as_u64().and_then(|size| size.checked_mul(heads)) != Some(hidden);
         self.refuse_if("head_dim", is_other_size, "heads have to be hidden_size / num_attention_heads wide")

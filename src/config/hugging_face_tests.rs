@@ -60,6 +60,36 @@ fn what_is_written_has_the_keys_that_transformers_needs() {
     assert_eq!(twin.to_hugging_face(TOKENS).unwrap().get("quantization_config"), None);
 }
 
+/// The example with latent attention.
+fn latent(q_lora_rank: Option<usize>) -> ModelConfig {
+    let sizes = LatentAttention { q_lora_rank, kv_lora_rank: 64, qk_nope_head_dim: 32, qk_rope_head_dim: 16, v_head_dim: 48 };
+    ModelConfig { attention: Attention::Latent(sizes), ..experiment().model }
+}
+
+#[test]
+fn latent_attention_is_written_under_deepseeks_keys_and_read_back() {
+    for rank in [Some(96), None] {
+        let model = latent(rank);
+        let config = model.to_hugging_face(TOKENS).unwrap();
+        assert_eq!(
+            (&config["model_type"], &config["kv_lora_rank"], &config["q_lora_rank"]),
+            (&json!("bitnet_latent"), &json!(64), &json!(rank))
+        );
+        let read = ModelConfig::from_hugging_face(&config.to_string(), "config.json").unwrap();
+        assert_eq!(read, HuggingFaceConfig { model, tokens: TOKENS, packed: None });
+    }
+}
+
+#[test]
+fn a_latent_config_that_contradicts_itself_is_refused() {
+    let mut config = latent(None).to_hugging_face(TOKENS).unwrap();
+    config["model_type"] = json!("bitnet");
+    assert!(refused(&config.to_string()).contains("which `model_type` contradicts"));
+    config["model_type"] = json!("bitnet_latent");
+    config.as_object_mut().unwrap().remove("v_head_dim");
+    assert!(refused(&config.to_string()).contains("the key `v_head_dim` is missing"));
+}
+
 /// The file as published, without the keys that only we write.
 fn published(model_type: &str, extra: Value) -> String {
     let mut config = experiment().model.to_hugging_face(TOKENS).unwrap();
@@ -107,7 +137,10 @@ fn newer_and_older_spellings_are_read() {
 
 #[test]
 fn what_would_compute_something_else_is_refused() {
-    assert_eq!(refused(&with("model_type", json!("gpt2"))), "config.json: `model_type` is \"gpt2\": expected bitnet or llama");
+    assert_eq!(
+        refused(&with("model_type", json!("gpt2"))),
+        "config.json: `model_type` is \"gpt2\": expected bitnet, bitnet_latent or llama"
+    );
     assert_eq!(refused(&with("attention_bias", json!(true))), "config.json: `attention_bias` is true: projections have no biases here");
     assert!(refused(&with("rope_scaling", json!({"factor": 8.0}))).contains("stretched rotary positions"));
     assert!(refused(&with("head_dim", json!(32))).contains("`head_dim` is 32"));

@@ -15,6 +15,7 @@ mod model;
 mod overrides;
 mod rules;
 mod schema;
+mod shapes;
 mod trace;
 mod train;
 mod validate;
@@ -25,8 +26,11 @@ pub use experiment::{DeviceChoice, Experiment, Precision};
 pub use hugging_face::{HuggingFaceConfig, PackedScale, TokenIds};
 pub use keys::{SchemaKey, schema_keys};
 pub use load::{Resolved, load, resolve};
-pub use model::{Activation, ActivationQuantizer, Attention, BitLinearConfig, ModelConfig, NormPlacement, WeightQuantizer};
+pub use model::{
+    Activation, ActivationQuantizer, Attention, BitLinearConfig, LatentAttention, ModelConfig, NormPlacement, WeightQuantizer,
+};
 pub use overrides::Overrides;
+pub use shapes::ProjectionShape;
 pub use train::{
     CheckpointConfig, DecayShape, EvaluationConfig, OptimizerConfig, SamplingConfig, ScheduleConfig, SecondStage, TrainConfig,
 };

@@ -1,4 +1,5 @@
-//! The decoder's shape and quantizers, under the key names that Hugging Face uses, and its parameter count.
+//! The decoder's shape and quantizers, under the key names that Hugging Face uses. Which parameters follow from them is the business of
+//! `shapes`.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ pub struct ModelConfig {
     pub intermediate_size: usize,
     /// Number of blocks.
     pub num_hidden_layers: usize,
-    /// Query heads; their size is `hidden_size / num_attention_heads`.
+    /// Query heads; their size is `hidden_size / num_attention_heads`, unless attention is latent.
     pub num_attention_heads: usize,
     /// Key and value heads; a divisor of `num_attention_heads`.
     pub num_key_value_heads: usize,
@@ -30,7 +31,8 @@ pub struct ModelConfig {
     pub tie_word_embeddings: bool,
     /// Standard deviation of every initial matrix.
     pub initializer_range: f64,
-    /// How positions exchange information.
+    /// How positions exchange information: a word, or one key over its settings.
+    #[serde(with = "serde_yaml::with::singleton_map")]
     pub attention: Attention,
     /// Whether norms stand before the output and down projections.
     pub sub_norms: bool,
@@ -86,10 +88,35 @@ pub enum NormPlacement {
 
 /// How positions exchange information.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Attention {
     /// Query heads share key and value heads in groups.
     GroupedQuery,
+    /// Keys and values are expanded from one small vector a position (DeepSeek V2, section 2.1).
+    Latent(LatentAttention),
+}
+
+/// The sizes of multi-head latent attention, under the names that Hugging Face's DeepSeek models have for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LatentAttention {
+    /// Width that queries are squeezed through; null for a single projection.
+    pub q_lora_rank: Option<usize>,
+    /// Width of the vector that keys and values are expanded from; with `qk_rope_head_dim`, all that a cache holds.
+    pub kv_lora_rank: usize,
+    /// Features of a query and key head without positions.
+    pub qk_nope_head_dim: usize,
+    /// Features of a query head that rotary positions turn; one key of that width serves all heads.
+    pub qk_rope_head_dim: usize,
+    /// Features of a value head.
+    pub v_head_dim: usize,
+}
+
+impl LatentAttention {
+    /// Features of a query or key head.
+    pub fn qk_head_dim(&self) -> usize {
+        self.qk_nope_head_dim + self.qk_rope_head_dim
+    }
 }
 
 /// Activation of the gated feed-forward network.
@@ -100,41 +127,4 @@ pub enum Activation {
     Relu2,
     /// x times the logistic function of x.
     Silu,
-}
-
-impl ModelConfig {
-    /// Width of one attention head.
-    pub fn head_dim(&self) -> usize {
-        self.hidden_size / self.num_attention_heads
-    }
-
-    /// Width of all key heads together, which is also that of all value heads.
-    pub fn key_value_size(&self) -> usize {
-        self.num_key_value_heads * self.head_dim()
-    }
-
-    /// Trainable numbers: embedding, head unless tied, projections and norms.
-    pub fn num_parameters(&self) -> usize {
-        let embeddings = self.vocab_size * self.hidden_size * if self.tie_word_embeddings { 1 } else { 2 };
-        embeddings + self.num_hidden_layers * (self.num_ternary_per_layer() + self.num_norm_per_layer()) + self.hidden_size
-    }
-
-    /// Weights of one block that the weight quantizer sees.
-    pub fn num_ternary_per_layer(&self) -> usize {
-        let attention = 2 * self.hidden_size * (self.hidden_size + self.key_value_size());
-        attention + 3 * self.hidden_size * self.intermediate_size
-    }
-
-    /// Norm weights of one block.
-    pub fn num_norm_per_layer(&self) -> usize {
-        let outer = match self.bit_linear.norm {
-            NormPlacement::Outside => 2 * self.hidden_size,
-            NormPlacement::Inside => 6 * self.hidden_size + self.intermediate_size,
-        };
-        let sub_norms = match (self.sub_norms, self.bit_linear.norm) {
-            (true, NormPlacement::Outside) => self.hidden_size + self.intermediate_size,
-            _ => 0,
-        };
-        outer + sub_norms
-    }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::example::{TEXT, experiment};
-use crate::config::{Experiment, resolve, schema_keys};
+use crate::config::{Attention, Experiment, LatentAttention, resolve, schema_keys};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -58,7 +58,8 @@ fn both_forms_of_a_precision_are_understood() {
 #[test]
 fn every_key_can_be_set_to_the_value_it_has() {
     let document: Value = serde_yaml::from_str(TEXT).unwrap();
-    for key in schema_keys().unwrap() {
+    let of_the_other_kind = |key: &crate::config::SchemaKey| key.path.starts_with("model.attention.");
+    for key in schema_keys().unwrap().into_iter().filter(|key| !of_the_other_kind(key)) {
         let value = key.path.split('.').fold(&document, |value, name| &value[name]);
         let set = format!("{}={}", key.path, serde_json::to_string(value).unwrap());
         assert_eq!(run(&["--set", &set]).unwrap().experiment, experiment(), "{set}");
@@ -71,6 +72,25 @@ fn overridden_experiments_load_back_the_same_from_what_is_written() {
         let resolved = run(&["--num-steps", "100", "--set", set]).unwrap().experiment;
         assert_eq!(Experiment::from_yaml(&resolved.to_yaml().unwrap(), "written").unwrap(), resolved, "{set}");
     }
+}
+
+#[test]
+fn latent_attention_is_one_key_over_its_sizes() {
+    let sizes = "q_lora_rank: null, kv_lora_rank: 64, qk_nope_head_dim: 32, qk_rope_head_dim: 16, v_head_dim: 48";
+    let whole = format!("model.attention={{latent: {{{sizes}}}}}");
+    let resolved = run(&["--set", &whole, "--set", "model.attention.latent.kv_lora_rank=128"]).unwrap().experiment;
+    let expected = LatentAttention { q_lora_rank: None, kv_lora_rank: 128, qk_nope_head_dim: 32, qk_rope_head_dim: 16, v_head_dim: 48 };
+    assert_eq!(resolved.model.attention, Attention::Latent(expected));
+    assert_eq!(Experiment::from_yaml(&resolved.to_yaml().unwrap(), "written").unwrap(), resolved);
+    for (change, part) in [
+        ("model.attention.latent.qk_rope_head_dim=15", "it is odd"),
+        ("model.attention.latent.kv_lora_rank=0", "it must be 1 to"),
+        ("model.num_key_value_heads=2", "for each of model.num_attention_heads = 4"),
+    ] {
+        let message = error(&["--set", &whole, "--set", change]);
+        assert!(message.starts_with(&format!("--set {change}: ")) && message.contains(part), "{message}");
+    }
+    assert!(error(&["--set", "model.attention=latent"]).contains("`latent` is a key over a section"));
 }
 
 #[test]

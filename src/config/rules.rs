@@ -1,7 +1,7 @@
 //! The rules that a config's values obey, one function a section. Each problem names key, value and cure. In which order they are
 //! asked, and how a problem becomes an error, is the business of `validate`.
 
-use super::{DataConfig, Experiment, ModelConfig, OperatorShares, OptimizerConfig, SecondStage, TrainConfig};
+use super::{Attention, DataConfig, Experiment, LatentAttention, ModelConfig, OperatorShares, OptimizerConfig, SecondStage, TrainConfig};
 use std::fmt;
 
 /// Enough for the longest run id: `bitnet_<parameters>_<name>_<time>` has at most 64 characters.
@@ -65,7 +65,10 @@ pub(super) fn model(model: &ModelConfig) -> Verdict {
     size("model.num_attention_heads", model.num_attention_heads, 4096)?;
     size("model.num_key_value_heads", model.num_key_value_heads, 4096)?;
     size("model.max_position_embeddings", model.max_position_embeddings, 1 << 24)?;
-    heads(model)?;
+    match model.attention {
+        Attention::GroupedQuery => heads(model)?,
+        Attention::Latent(latent) => latent_heads(model, latent)?,
+    }
     positive("model.rope_theta", model.rope_theta, 1e12)?;
     positive("model.rms_norm_eps", model.rms_norm_eps, 0.1)?;
     positive("model.initializer_range", model.initializer_range, 10.0)
@@ -80,6 +83,20 @@ fn heads(model: &ModelConfig) -> Verdict {
     require((hidden / heads) % 2 == 0, "model.num_attention_heads", heads, rule, "take a number that leaves an even head size")?;
     let rule = format!("it does not divide model.num_attention_heads = {heads}");
     require(heads % shared == 0, "model.num_key_value_heads", shared, rule, format!("take a divisor of {heads}"))
+}
+
+fn latent_heads(model: &ModelConfig, latent: LatentAttention) -> Verdict {
+    let LatentAttention { q_lora_rank, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim } = latent;
+    size("model.attention.latent.q_lora_rank", q_lora_rank.unwrap_or(1), WIDEST)?;
+    size("model.attention.latent.kv_lora_rank", kv_lora_rank, WIDEST)?;
+    size("model.attention.latent.qk_nope_head_dim", qk_nope_head_dim, WIDEST)?;
+    size("model.attention.latent.qk_rope_head_dim", qk_rope_head_dim, WIDEST)?;
+    size("model.attention.latent.v_head_dim", v_head_dim, WIDEST)?;
+    let key = "model.attention.latent.qk_rope_head_dim";
+    require(qk_rope_head_dim % 2 == 0, key, qk_rope_head_dim, "it is odd, and rotary positions turn pairs", "take an even number")?;
+    let (heads, shared) = (model.num_attention_heads, model.num_key_value_heads);
+    let rule = format!("latent attention expands keys and values for each of model.num_attention_heads = {heads}");
+    require(shared == heads, "model.num_key_value_heads", shared, rule, format!("take {heads}"))
 }
 
 pub(super) fn train(train: &TrainConfig) -> Verdict {

@@ -37,6 +37,14 @@ impl Schema {
         }
     }
 
+    /// Whether something else than keys may stand here: a word, a number, a list.
+    pub(super) fn holds_a_value(&self) -> bool {
+        match self {
+            Schema::Tagged(kinds) => kinds.iter().any(|(_, settings)| settings.is_none()),
+            _ => self.entries().is_empty(),
+        }
+    }
+
     /// What stands under `name`, if it is a key.
     pub(super) fn entry(&self, name: &str) -> Option<&Schema> {
         self.entries().into_iter().find_map(|(key, schema)| (key == name).then_some(schema))

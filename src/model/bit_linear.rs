@@ -81,6 +81,15 @@ impl BitLinear {
         Self::products(layers, norm, Rows::Plain(input), None)
     }
 
+    /// One layer on `input` `[.., in]` behind `norm`, which stands before the norm inside if there is one.
+    pub fn forward_behind(&self, norm: &RmsNorm, input: &Tensor) -> Tensor {
+        if self.norm.is_some() {
+            return self.forward(&norm.forward(input));
+        }
+        let [output] = Self::products([self], Some(norm), Rows::Plain(input), None);
+        output
+    }
+
     /// One layer on `rows`, behind the norm outside if there is one, added to the residual stream, float32 `[.., out]`.
     pub fn add_to(&self, residual: &Tensor, norm: Option<&RmsNorm>, rows: Rows<'_>) -> Tensor {
         let [sum] = Self::products([self], self.norm.as_ref().or(norm), rows, Some(residual));

@@ -1,8 +1,9 @@
 //! One layer of the decoder: attention and feed-forward network, each added to the residual stream.
 
 use super::RotaryTables;
-use super::attention::GroupedQueryAttention;
+use super::attention::Attention;
 use super::bit_linear::{BitLinear, BitLinearOptions};
+use super::cache::LayerCache;
 use super::feed_forward::FeedForward;
 use super::norm::RmsNorm;
 use crate::config::{ModelConfig, NormPlacement};
@@ -13,7 +14,7 @@ use tch::nn::Path;
 #[derive(Debug)]
 pub struct Block {
     input_norm: Option<RmsNorm>,
-    attention: GroupedQueryAttention,
+    attention: Attention,
     post_attention_norm: Option<RmsNorm>,
     feed_forward: FeedForward,
 }
@@ -27,19 +28,19 @@ impl Block {
         };
         Self {
             input_norm: norm("input_layernorm"),
-            attention: GroupedQueryAttention::new(&(path / "self_attn"), model, options),
+            attention: Attention::new(&(path / "self_attn"), model, options),
             post_attention_norm: norm("post_attention_layernorm"),
             feed_forward: FeedForward::new(&(path / "mlp"), model, options),
         }
     }
 
     /// The residual stream, float32 `[batch, sequence, hidden]`, to the same.
-    pub fn forward(&self, residual: &Tensor, rotary: &RotaryTables) -> Tensor {
-        let residual = self.attention.forward(self.input_norm.as_ref(), residual, rotary);
+    pub fn forward(&self, residual: &Tensor, rotary: &RotaryTables, cache: Option<&mut LayerCache>) -> Tensor {
+        let residual = self.attention.forward(self.input_norm.as_ref(), residual, rotary, cache);
         self.feed_forward.forward(self.post_attention_norm.as_ref(), &residual)
     }
 
-    /// The seven BitLinear layers, with the names they have in a file.
+    /// The BitLinear layers, with the names they have in a file.
     pub fn projections(&self) -> impl Iterator<Item = (&'static str, &BitLinear)> {
         self.attention.projections().into_iter().chain(self.feed_forward.projections())
     }

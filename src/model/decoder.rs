@@ -3,6 +3,7 @@
 use super::RotaryTables;
 use super::bit_linear::{BitLinear, BitLinearOptions, kind};
 use super::block::Block;
+use super::cache::Cache;
 use super::fast::has_tiles;
 use super::norm::RmsNorm;
 use crate::config::{ModelConfig, Precision};
@@ -34,20 +35,26 @@ impl Decoder {
             blocks: (0..model.num_hidden_layers).map(|index| Block::new(&(&inner / "layers" / index), model, options)).collect(),
             norm: RmsNorm::new(&inner / "norm", model.hidden_size, model.rms_norm_eps),
             head: (!model.tie_word_embeddings).then(|| (path / "lm_head").var("weight", &shape, init)),
-            rotary: RotaryTables::new(model.head_dim(), model.max_position_embeddings, model.rope_theta, path.device()),
+            rotary: RotaryTables::new(model.rotary_dim(), model.max_position_embeddings, model.rope_theta, path.device()),
             precision,
         }
     }
 
     /// Token ids, int64 `[batch, sequence]`, to logits, float32 `[batch, sequence, vocabulary]`.
     pub fn forward(&self, token_ids: &Tensor) -> Tensor {
-        self.logits(&self.hidden(token_ids))
+        self.logits(&self.hidden(token_ids, None))
+    }
+
+    /// Logits of tokens that follow those that `cache` has read, which reads them, too: those of [`Self::forward`] for the whole text, to a
+    /// rounding, without computing anything of earlier tokens again.
+    pub fn forward_cached(&self, token_ids: &Tensor, cache: &mut Cache) -> Tensor {
+        self.logits(&self.hidden(token_ids, Some(cache)))
     }
 
     /// The mean loss of the next tokens, in nats, a scalar; positions whose target is `ignored` do not count. Both are int64
     /// `[batch, sequence]`.
     pub fn next_token_loss(&self, token_ids: &Tensor, targets: &Tensor, ignored: i64) -> Tensor {
-        let hidden = self.hidden(token_ids);
+        let hidden = self.hidden(token_ids, None);
         if has_tiles(&hidden, kind(self.precision)) {
             return fused::head_cross_entropy(&hidden, self.head(), targets, ignored);
         }
@@ -56,10 +63,11 @@ impl Decoder {
     }
 
     /// What the head reads, float32 `[batch, sequence, hidden]`.
-    fn hidden(&self, token_ids: &Tensor) -> Tensor {
+    fn hidden(&self, token_ids: &Tensor, cache: Option<&mut Cache>) -> Tensor {
         let mut residual = Tensor::embedding(&self.embedding, token_ids, -1, false, false);
+        let mut layers = cache.map(|cache| cache.layers(self.blocks.len()).iter_mut());
         for block in &self.blocks {
-            residual = block.forward(&residual, &self.rotary);
+            residual = block.forward(&residual, &self.rotary, layers.as_mut().and_then(Iterator::next));
         }
         self.norm.forward(&residual)
     }

@@ -2,7 +2,7 @@
 
 use super::bit_linear::{BitLinear, BitLinearOptions};
 use super::norm::RmsNorm;
-use crate::config::{Activation, ModelConfig, NormPlacement};
+use crate::config::{Activation, ModelConfig};
 use crate::libtorch::Rows;
 use tch::Tensor;
 use tch::nn::Path;
@@ -21,12 +21,11 @@ impl FeedForward {
     /// Parameters `gate_proj`, `up_proj`, `down_proj` and `ffn_sub_norm` below `path`.
     pub fn new(path: &Path, model: &ModelConfig, options: BitLinearOptions) -> Self {
         let (hidden, intermediate) = (model.hidden_size, model.intermediate_size);
-        let has_sub_norm = model.sub_norms && model.bit_linear.norm == NormPlacement::Outside;
         Self {
             gate_proj: BitLinear::new(path / "gate_proj", hidden, intermediate, options),
             up_proj: BitLinear::new(path / "up_proj", hidden, intermediate, options),
             down_proj: BitLinear::new(path / "down_proj", intermediate, hidden, options),
-            sub_norm: has_sub_norm.then(|| RmsNorm::new(path / "ffn_sub_norm", intermediate, model.rms_norm_eps)),
+            sub_norm: model.has_sub_norms().then(|| RmsNorm::new(path / "ffn_sub_norm", intermediate, model.rms_norm_eps)),
             activation: model.hidden_act,
         }
     }

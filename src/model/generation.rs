@@ -1,7 +1,7 @@
 //! Continuing a prompt token by token: the choice of the next token, and the loop around it. The packed engine has its own; this
 //! one serves samples while training, and chat with a run's checkpoint.
 
-use super::Decoder;
+use super::{Cache, Decoder};
 use crate::random::Random;
 use crate::{Error, Result};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -106,9 +106,9 @@ pub fn generate(
         return Err(Error::input("a context of 0 tokens leaves nothing to continue"));
     }
     let mut ids: Vec<i64> = prompt.iter().map(|&id| i64::from(id)).collect();
+    let mut cache = Cache::default();
     for _ in 0..max_new_tokens {
-        let window = &ids[ids.len().saturating_sub(context)..];
-        let token = sampler.choose(&next_logits(decoder, window)?);
+        let token = sampler.choose(&next_logits(decoder, &ids, context, &mut cache)?);
         ids.push(token as i64);
         if !on_token(token as u32) {
             break;
@@ -117,9 +117,15 @@ pub fn generate(
     Ok(())
 }
 
-/// Logits of the token after `window`.
-fn next_logits(decoder: &Decoder, window: &[i64]) -> Result<Vec<f32>> {
-    let ids = Tensor::from_slice(window).unsqueeze(0).to_device(decoder.device());
-    let logits = no_grad(|| decoder.forward(&ids)).select(1, -1).flatten(0, -1);
+/// Logits of the token after the last `context` ones of `ids`. Once a token is forgotten, nothing that `cache` holds is worth keeping: deeper
+/// layers have seen that token, and positions begin with the one after it.
+fn next_logits(decoder: &Decoder, ids: &[i64], context: usize, cache: &mut Cache) -> Result<Vec<f32>> {
+    let start = ids.len().saturating_sub(context);
+    if start > 0 {
+        cache.clear();
+    }
+    let unread = &ids[start + cache.num_positions()..];
+    let unread = Tensor::from_slice(unread).unsqueeze(0).to_device(decoder.device());
+    let logits = no_grad(|| decoder.forward_cached(&unread, cache)).select(1, -1).flatten(0, -1);
     Ok(Vec::<f32>::try_from(logits.to_device(Device::Cpu).to_kind(Kind::Float))?)
 }

@@ -4,6 +4,7 @@
 mod attention;
 mod bit_linear;
 mod block;
+mod cache;
 mod decoder;
 mod device;
 mod fast;
@@ -15,6 +16,7 @@ mod quantize;
 mod rotary;
 
 pub use bit_linear::{BitLinear, BitLinearOptions};
+pub use cache::Cache;
 pub use decoder::Decoder;
 pub use device::{describe_device, select_device};
 pub use folder::{LoadedModel, load_decoder};

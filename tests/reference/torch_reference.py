@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 SQRT_7 = math.sqrt(7.0)
+LATENT_EPS = 1e-6  # of the norms over latents, whatever rms_norm_eps is
 
 
 class Quantized(NamedTuple):
@@ -144,16 +145,38 @@ class Decoder:
         return hidden + self.feed_forward(self.outer_norm(hidden, path + "post_attention_layernorm"), path + "mlp.")
 
     def attention(self, x, path):
+        if self.config["attention"] != "grouped_query":
+            return self.latent_attention(x, path, **self.config["attention"]["latent"])
         cosines, sines = rotary(x.shape[1], self.head_dim, self.config["rope_theta"], x.dtype)
         query = rotate(self.heads(self.project(x, path + "q_proj")), cosines, sines)
         key = rotate(self.heads(self.project(x, path + "k_proj")), cosines, sines)
         value = self.heads(self.project(x, path + "v_proj"))
         groups = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-        scores = query @ key.transpose(-1, -2) * self.head_dim**-0.5
+        return self.attend(query, key, value, path)
+
+    def latent_attention(self, x, path, q_lora_rank, kv_lora_rank, qk_nope_head_dim, qk_rope_head_dim, v_head_dim):
+        """DeepSeek V2, section 2.1: queries, keys and values through latents, positions in a part of their own."""
+        cosines, sines = rotary(x.shape[1], qk_rope_head_dim, self.config["rope_theta"], x.dtype)
+        if q_lora_rank is None:
+            query = self.project(x, path + "q_proj")
+        else:
+            squeezed = rms_norm(self.project(x, path + "q_a_proj"), self.parameters[path + "q_a_layernorm.weight"], LATENT_EPS)
+            query = self.project(squeezed, path + "q_b_proj")
+        query = query.unflatten(-1, (-1, qk_nope_head_dim + qk_rope_head_dim)).transpose(1, 2)
+        query = torch.cat([query[..., :qk_nope_head_dim], rotate(query[..., qk_nope_head_dim:], cosines, sines)], dim=-1)
+        compressed = self.project(x, path + "kv_a_proj_with_mqa")
+        turned = rotate(compressed[..., kv_lora_rank:], cosines, sines)[:, None]
+        latent = rms_norm(compressed[..., :kv_lora_rank], self.parameters[path + "kv_a_layernorm.weight"], LATENT_EPS)
+        expanded = self.project(latent, path + "kv_b_proj").unflatten(-1, (-1, qk_nope_head_dim + v_head_dim)).transpose(1, 2)
+        key = torch.cat([expanded[..., :qk_nope_head_dim], turned.expand(-1, query.shape[1], -1, -1)], dim=-1)
+        return self.attend(query, key, expanded[..., qk_nope_head_dim:], path)
+
+    def attend(self, query, key, value, path):
+        scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
         future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
         mixed = scores.masked_fill(future, -math.inf).softmax(-1) @ value
-        mixed = mixed.transpose(1, 2).flatten(2)  # [batch, sequence, hidden]
+        mixed = mixed.transpose(1, 2).flatten(2)  # [batch, sequence, heads * size]
         return self.project(self.sub_norm(mixed, path + "attn_sub_norm"), path + "o_proj")
 
     def feed_forward(self, x, path):
