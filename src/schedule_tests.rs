@@ -9,6 +9,7 @@ fn config(num_steps: u64, warmup_steps: u64, rates: (f64, f64), shapes: (DecaySh
         batch_size: 1,
         accumulation_steps: 1,
         seq_len: 1,
+        activation_checkpointing: false,
         max_grad_norm: 1.0,
         max_skipped_steps: 1,
         record_codes_every: 0,

@@ -14,6 +14,8 @@ pub struct TrainConfig {
     pub accumulation_steps: usize,
     /// Tokens in a sequence.
     pub seq_len: usize,
+    /// Whether a block keeps only its input and is computed again for its gradients: less memory, a third more time.
+    pub activation_checkpointing: bool,
     /// The gradient is scaled down to this norm when it is longer.
     pub max_grad_norm: f64,
     /// The run stops after this many steps in a row with a loss or gradient that is not finite.

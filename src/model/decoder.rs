@@ -7,19 +7,30 @@ use super::cache::Cache;
 use super::fast::has_tiles;
 use super::norm::RmsNorm;
 use crate::config::{ModelConfig, Precision};
-use crate::libtorch::fused;
+use crate::libtorch::{checkpointed, fused};
+use std::rc::Rc;
 use tch::nn::{Init, Module, Path};
 use tch::{Device, Kind, Reduction, Tensor};
+
+/// What a forward pass keeps for the backward one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activations {
+    /// All that gradients need.
+    All,
+    /// The residual stream before each block; the backward pass computes the block again, which takes a third more time.
+    BlockInputs,
+}
 
 /// Embedding, blocks, final norm and head.
 #[derive(Debug)]
 pub struct Decoder {
-    embedding: Tensor, // [vocabulary, hidden]
-    blocks: Vec<Block>,
+    embedding: Tensor,      // [vocabulary, hidden]
+    blocks: Vec<Rc<Block>>, // shared with the graph of a checkpointed pass
     norm: RmsNorm,
     head: Option<Tensor>, // [vocabulary, hidden]; none where it is the embedding
-    rotary: RotaryTables,
+    rotary: Rc<RotaryTables>,
     precision: Precision,
+    keeps: Activations,
 }
 
 impl Decoder {
@@ -32,12 +43,20 @@ impl Decoder {
         let inner = path / "model";
         Self {
             embedding: (&inner / "embed_tokens").var("weight", &shape, init),
-            blocks: (0..model.num_hidden_layers).map(|index| Block::new(&(&inner / "layers" / index), model, options)).collect(),
+            blocks: (0..model.num_hidden_layers).map(|index| Rc::new(Block::new(&(&inner / "layers" / index), model, options))).collect(),
             norm: RmsNorm::new(&inner / "norm", model.hidden_size, model.rms_norm_eps),
             head: (!model.tie_word_embeddings).then(|| (path / "lm_head").var("weight", &shape, init)),
-            rotary: RotaryTables::new(model.rotary_dim(), model.max_position_embeddings, model.rope_theta, path.device()),
+            rotary: Rc::new(RotaryTables::new(model.rotary_dim(), model.max_position_embeddings, model.rope_theta, path.device())),
+            keeps: Activations::All,
             precision,
         }
+    }
+
+    /// The same decoder, which keeps so much of a forward pass for the backward one. Gradients are the same either way.
+    #[must_use]
+    pub fn keeping(mut self, keeps: Activations) -> Self {
+        self.keeps = keeps;
+        self
     }
 
     /// Token ids, int64 `[batch, sequence]`, to logits, float32 `[batch, sequence, vocabulary]`.
@@ -67,9 +86,17 @@ impl Decoder {
         let mut residual = Tensor::embedding(&self.embedding, token_ids, -1, false, false);
         let mut layers = cache.map(|cache| cache.layers(self.blocks.len()).iter_mut());
         for block in &self.blocks {
-            residual = block.forward(&residual, &self.rotary, layers.as_mut().and_then(Iterator::next));
+            residual = match (self.keeps, &mut layers) {
+                (Activations::BlockInputs, None) => self.checkpointed(block, &residual),
+                (_, layers) => block.forward(&residual, &self.rotary, layers.as_mut().and_then(Iterator::next)),
+            };
         }
         self.norm.forward(&residual)
+    }
+
+    fn checkpointed(&self, block: &Rc<Block>, residual: &Tensor) -> Tensor {
+        let (block, rotary) = (Rc::clone(block), Rc::clone(&self.rotary));
+        checkpointed(residual, move |residual| block.forward(residual, &rotary, None))
     }
 
     fn logits(&self, hidden: &Tensor) -> Tensor {

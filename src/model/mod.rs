@@ -17,7 +17,7 @@ mod rotary;
 
 pub use bit_linear::{BitLinear, BitLinearOptions};
 pub use cache::Cache;
-pub use decoder::Decoder;
+pub use decoder::{Activations, Decoder};
 pub use device::{describe_device, select_device};
 pub use folder::{LoadedModel, load_decoder};
 pub use generation::{Sampler, SamplingOptions, generate};

@@ -2,7 +2,7 @@
 
 use crate::config::Experiment;
 use crate::libtorch::{self, TensorFile, load_tensors, restore_parameters};
-use crate::model::Decoder;
+use crate::model::{Activations, Decoder};
 use crate::optimizer::Adamw;
 use crate::random::Random;
 use crate::{Error, Result};
@@ -34,7 +34,8 @@ impl Network {
         libtorch::keep_freed_memory();
         tch::manual_seed(Random::derive(experiment.seed, "initialization", 0).next_u64() as i64);
         let store = VarStore::new(device);
-        let decoder = Decoder::new(&store.root(), &experiment.model, experiment.precision);
+        let keeps = if experiment.train.activation_checkpointing { Activations::BlockInputs } else { Activations::All };
+        let decoder = Decoder::new(&store.root(), &experiment.model, experiment.precision).keeping(keeps);
         let parameters: BTreeMap<String, Tensor> = store.variables().into_iter().collect();
         let optimizer = Adamw::new(&parameters, &experiment.train.optimizer);
         Self { parameters, decoder, optimizer }

@@ -37,13 +37,15 @@ pub fn take_step(
 ) -> Result<StepOutcome> {
     optimizer.drop_gradients()?;
     let num_micro_batches = losses.len() as f64;
-    let mut loss = 0.0;
+    let mut shares = Vec::with_capacity(losses.len());
     for micro_loss in losses {
         let share = micro_loss? / num_micro_batches;
         share.f_backward()?;
-        loss += share.f_double_value(&[])?;
+        shares.push(share.detach());
     }
     let grad_norm = optimizer.clip(numbers.max_grad_norm)?;
+    // Read last: a GPU need not be waited for between micro-batches.
+    let loss = shares.iter().try_fold(0.0, |sum, share| Ok::<_, crate::Error>(sum + share.f_double_value(&[])?))?;
     let was_applied = loss.is_finite() && grad_norm.is_finite();
     if was_applied {
         optimizer.step(numbers.learning_rate, numbers.weight_decay)?;
