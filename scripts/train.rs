@@ -4,7 +4,7 @@ use bitnet::config::{Overrides, resolve};
 use bitnet::report::{TrainingProgress, run_binary, write_completions};
 use bitnet::run::RunDirectory;
 use bitnet::storage::DISK;
-use bitnet::train::{Ending, Launch, Plan, StopSignal};
+use bitnet::train::{Ending, Launch, Plan, StopSignal, initial_weights};
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
@@ -87,6 +87,7 @@ fn dry_run(arguments: &Arguments) -> Result<ExitCode> {
     let resolved = resolve(named(&arguments.experiment)?, &arguments.overrides)?;
     resolved.warnings.iter().for_each(|warning| say(format_args!("warning: {warning}")));
     Plan::new(&resolved.experiment)?;
+    initial_weights(&resolved.experiment)?;
     write!(stdout(), "{}", resolved.experiment.to_yaml()?)?;
     say(format_args!("\n{}", resolved.experiment.estimate()));
     Ok(ExitCode::SUCCESS)

@@ -1,11 +1,13 @@
-//! Learning rate and weight decay as pure functions of the step. Owns the formulas; the values come from the config, and applying them
-//! is the optimizer's business.
+//! Learning rate, weight decay and the share of the quantizers as pure functions of the step. Owns the formulas; the values come from the
+//! config, and applying them is the optimizer's and the decoder's business.
 //!
 //! Steps count from 1 to `num_steps`. With `t = step - 1` steps already taken of `T = num_steps`:
 //!
 //! - learning rate `= peak · min(1, step / warmup_steps) · shape(t / T)`, the peak being the second stage's once `t` reaches the switch;
 //! - weight decay of the first stage `= value · shape(t / switch)`, which would reach zero where the second stage begins; the second
-//!   stage's value is constant. Without a second stage the switch is `T`. Warm-up leaves weight decay alone.
+//!   stage's value is constant. Without a second stage the switch is `T`. Warm-up leaves weight decay alone;
+//! - share of the quantizers `= min(1, t / quantization_blend_steps)`: the first step from a full-precision start is in full precision
+//!   (the published recipe has `min(step / 1000, 1)`).
 //!
 //! So step 1 has `peak / warmup_steps`, the rise joins the fall without a jump, and the last step still has a rate above zero, `peak / T`
 //! when linear. (`lr(t) = peak · (1 - t / T)` after warm-up: BitNet training tips.)
@@ -28,6 +30,12 @@ pub fn weight_decay(config: &TrainConfig, step: u64) -> f64 {
         Some(stage) => stage.weight_decay,
         None => config.optimizer.weight_decay * fall(config.schedule.weight_decay_decay, taken(step), first_stage_steps(config)),
     }
+}
+
+/// Share of the quantizers in what `step`, which counts from 1, computes with: 0 is full precision, 1 quantized.
+pub fn quantization_share(config: &TrainConfig, step: u64) -> f64 {
+    let (taken, blend) = (taken(step), config.schedule.quantization_blend_steps);
+    if taken < blend { taken as f64 / blend as f64 } else { 1.0 }
 }
 
 /// Steps of the first stage: the share where the second begins, to the nearest whole step; all steps when there is no second stage.

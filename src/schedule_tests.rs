@@ -26,6 +26,7 @@ fn config(num_steps: u64, warmup_steps: u64, rates: (f64, f64), shapes: (DecaySh
             warmup_steps,
             learning_rate_decay: shapes.0,
             weight_decay_decay: shapes.1,
+            quantization_blend_steps: 0,
             second_stage: Some(SecondStage { start: 0.5, learning_rate: rates.1, weight_decay: 0.0 }),
         },
     }
@@ -137,4 +138,12 @@ fn the_switch_is_at_the_nearest_whole_step() {
     config.num_steps = 100;
     config.schedule.second_stage = Some(SecondStage { start: 0.29, learning_rate: 0.5, weight_decay: 0.0 });
     assert_eq!(first_stage_steps(&config), 29);
+}
+
+#[test]
+fn quantizers_rise_from_nothing_at_the_first_step_to_all_after_the_blend() {
+    let mut config = single_stage(DecayShape::Constant, 100, 0);
+    assert_eq!([1, 2, 100].map(|step| quantization_share(&config, step)), [1.0; 3]);
+    config.schedule.quantization_blend_steps = 8;
+    assert_eq!([1, 2, 5, 8, 9, 10, 100].map(|step| quantization_share(&config, step)), [0.0, 0.125, 0.5, 0.875, 1.0, 1.0, 1.0]);
 }

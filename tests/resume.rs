@@ -73,6 +73,18 @@ fn stopping_a_full_precision_run_with_an_untied_head_changes_nothing() {
 }
 
 #[test]
+fn stopping_while_quantizers_are_blended_in_changes_nothing() {
+    stopping_at_any_step_changes_nothing(&["train.schedule.quantization_blend_steps=20"], &[7, 20, 23]);
+}
+
+#[test]
+fn stopping_a_run_with_latent_attention_changes_nothing() {
+    let sizes = "q_lora_rank: 12, kv_lora_rank: 8, qk_nope_head_dim: 8, qk_rope_head_dim: 4, v_head_dim: 10";
+    let attention = format!("model.attention={{latent: {{{sizes}}}}}");
+    stopping_at_any_step_changes_nothing(&[&attention, "model.num_key_value_heads=2"], &[11, 30]);
+}
+
+#[test]
 fn stopping_at_every_tenth_step_changes_nothing() {
     let runs = Runs::new();
     train(&runs, "undisturbed", &[], false, None);

@@ -15,6 +15,8 @@ pub struct Experiment {
     pub device: DeviceChoice,
     /// The type of matrix products. Master weights, norms, quantizers and the loss are float32 always.
     pub precision: Precision,
+    /// A model folder whose weights a new run starts from; null for random ones.
+    pub init_from: Option<String>,
     /// The decoder.
     pub model: ModelConfig,
     /// How text becomes token ids.

@@ -151,7 +151,7 @@ fn what_is_no_yaml_is_refused_with_its_line() {
     assert!(message.starts_with("config.yaml:") && message.contains(": this is no valid YAML: "), "{message}");
     let message = error_after("model:\n", "model: 5\nother:\n");
     assert!(
-        message.starts_with("config.yaml:9:8: `model` is 5, expected a section\nhint: its keys are `vocab_size`, `hidden"),
+        message.starts_with("config.yaml:10:8: `model` is 5, expected a section\nhint: its keys are `vocab_size`, `hidden"),
         "{message}"
     );
     for text in ["", "just text", "[1, 2]", "42", "a: 1\n---\nb: 2\n", "!tag {a: 1}", "\u{0}", "? [a]\n: 1\n"] {

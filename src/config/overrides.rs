@@ -36,6 +36,9 @@ pub struct Overrides {
     /// Type of matrix products [key: precision]
     #[arg(long, value_name = "TYPE")]
     pub precision: Option<Precision>,
+    /// Model folder whose weights a new run starts from [key: init_from]
+    #[arg(long, value_name = "DIR")]
+    pub init_from: Option<String>,
     /// Sets any key of the config, such as train.optimizer.learning_rate=1e-3; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -68,7 +71,7 @@ impl Overrides {
     }
 
     fn convenience_flags(&self) -> Result<Vec<Assignment>> {
-        let flags: [(&str, &str, Option<Value>); 7] = [
+        let flags: [(&str, &str, Option<Value>); 8] = [
             ("--num-steps", "train.num_steps", self.num_steps.map(Value::from)),
             ("--batch-size", "train.batch_size", self.batch_size.map(Value::from)),
             ("--seq-len", "train.seq_len", self.seq_len.map(Value::from)),
@@ -76,6 +79,7 @@ impl Overrides {
             ("--seed", "seed", self.seed.map(Value::from)),
             ("--device", "device", self.device.map(serde_yaml::to_value).transpose()?),
             ("--precision", "precision", self.precision.map(serde_yaml::to_value).transpose()?),
+            ("--init-from", "init_from", self.init_from.clone().map(Value::from)),
         ];
         let given = flags.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?)));
         given.map(|(flag, key, value)| assignment(format!("{flag} {}", scalar_text(&value)), key, value)).collect()

@@ -27,10 +27,31 @@ fn error(arguments: &[&str]) -> String {
 
 #[test]
 fn convenience_flags_are_nothing_but_keys() {
-    let short =
-        ["--num-steps", "500", "--batch-size", "8", "--seq-len", "32", "--learning-rate", "1.5e-3", "--seed", "7", "--device", "cpu"];
-    let long =
-        ["train.num_steps=500", "train.batch_size=8", "train.seq_len=32", "train.optimizer.learning_rate=1.5e-3", "seed=7", "device=cpu"];
+    let short = [
+        "--num-steps",
+        "500",
+        "--batch-size",
+        "8",
+        "--seq-len",
+        "32",
+        "--learning-rate",
+        "1.5e-3",
+        "--seed",
+        "7",
+        "--device",
+        "cpu",
+        "--init-from",
+        "2026",
+    ];
+    let long = [
+        "train.num_steps=500",
+        "train.batch_size=8",
+        "train.seq_len=32",
+        "train.optimizer.learning_rate=1.5e-3",
+        "seed=7",
+        "device=cpu",
+        "init_from='2026'",
+    ];
     let sets: Vec<&str> = long.iter().flat_map(|set| ["--set", set]).collect();
     let by_flag = run(&[&short[..], &["--precision", "f32"]].concat()).unwrap().experiment;
     let by_key = run(&[&sets[..], &["--set", "precision=float32"]].concat()).unwrap().experiment;
@@ -43,6 +64,7 @@ fn convenience_flags_are_nothing_but_keys() {
     expected.seed = 7;
     expected.device = DeviceChoice::Cpu;
     expected.precision = Precision::Float32;
+    expected.init_from = Some("2026".into());
     assert_eq!(by_flag, expected);
 }
 

@@ -134,6 +134,10 @@ pub(super) fn schedule(train: &TrainConfig) -> Verdict {
     let warmup = train.schedule.warmup_steps;
     let rule = format!("the run has only train.num_steps = {}", train.num_steps);
     require(warmup < train.num_steps, "train.schedule.warmup_steps", warmup, rule, "take a tenth of the steps or less; 0 for none")?;
+    let blend = train.schedule.quantization_blend_steps;
+    let rule = format!("the run has only train.num_steps = {}, and would end before its network is quantized", train.num_steps);
+    let cure = "take a tenth of the steps or less; 0 quantizes from the first step on";
+    require(blend < train.num_steps, "train.schedule.quantization_blend_steps", blend, rule, cure)?;
     train.schedule.second_stage.as_ref().map_or(Ok(()), second_stage)
 }
 

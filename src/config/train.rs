@@ -58,6 +58,9 @@ pub struct ScheduleConfig {
     pub learning_rate_decay: DecayShape,
     /// How the weight decay of the first stage changes.
     pub weight_decay_decay: DecayShape,
+    /// Steps in which the quantizers rise from nothing, which is full precision, to all; 0 for a network that is quantized from the first
+    /// step on, as one from random weights is.
+    pub quantization_blend_steps: u64,
     /// The second stage, or null for a single one.
     pub second_stage: Option<SecondStage>,
 }

@@ -94,6 +94,7 @@ fn each_value_of_the_run_is_refused_under_its_own_key() {
         ("train.optimizer.weight_decay", |it| it.train.optimizer.weight_decay = -0.1),
         ("train.optimizer.weight_decay", |it| it.train.optimizer.weight_decay = 500.0),
         ("train.schedule.warmup_steps", |it| it.train.schedule.warmup_steps = 2400),
+        ("train.schedule.quantization_blend_steps", |it| it.train.schedule.quantization_blend_steps = 2400),
         ("train.schedule.second_stage.start", |it| stage(it).start = 0.0),
         ("train.schedule.second_stage.start", |it| stage(it).start = 1.0),
         ("train.schedule.second_stage.learning_rate", |it| stage(it).learning_rate = f64::NAN),

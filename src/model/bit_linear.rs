@@ -4,7 +4,7 @@ use super::fast::{has_integer_products, norm_and_quantize, quantized_weights, sq
 use super::norm::RmsNorm;
 use crate::config::{ActivationQuantizer, BitLinearConfig, ModelConfig, NormPlacement, Precision, WeightQuantizer};
 use crate::libtorch::{PackedWeight, Rows, bit_linear};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use tch::nn::{Init, Module, Path};
 use tch::{Kind, Tensor};
 
@@ -51,6 +51,8 @@ pub struct BitLinear {
     weight: Tensor, // [out, in], the float32 masters
     norm: Option<RmsNorm>,
     options: BitLinearOptions,
+    /// How far both quantizers count: 1 but for the first steps from a full-precision start.
+    quantization_share: Cell<f64>,
     /// For integer products: the codes of `weight`, made anew when it has changed.
     packed: RefCell<Option<PackedWeight>>,
 }
@@ -64,12 +66,17 @@ impl BitLinear {
             NormPlacement::Inside => Some(RmsNorm::new(path / "norm", in_features, options.rms_norm_eps)),
             NormPlacement::Outside => None,
         };
-        Self { weight, norm, options, packed: RefCell::new(None) }
+        Self { weight, norm, options, quantization_share: Cell::new(1.0), packed: RefCell::new(None) }
     }
 
     /// The float32 masters, `[out, in]`.
     pub fn weight(&self) -> &Tensor {
         &self.weight
+    }
+
+    /// From now on the layer computes with `share` of both quantizers: 0 is full precision, 1, as at first, quantized.
+    pub fn set_quantization_share(&self, share: f64) {
+        self.quantization_share.set(share);
     }
 
     /// Several layers on one input `[.., in]`, behind the norm outside if there is one. Without norms inside, the input is normed and
@@ -103,7 +110,7 @@ impl BitLinear {
         residual: Option<&Tensor>,
     ) -> [Tensor; COUNT] {
         let (Rows::Plain(input) | Rows::SquaredReluGate(input, _)) = rows;
-        if !has_integer_products(layers[0].options.quantizers, input) {
+        if layers[0].quantization_share.get() < 1.0 || !has_integer_products(layers[0].options.quantizers, input) {
             return Self::plain_products(layers, norm, rows, residual);
         }
         let packed = layers.map(Self::packed);
@@ -120,13 +127,14 @@ impl BitLinear {
         residual: Option<&Tensor>,
     ) -> [Tensor; COUNT] {
         let BitLinearOptions { quantizers, precision, .. } = layers[0].options;
+        let share = layers[0].quantization_share.get();
         let input = match rows {
             Rows::Plain(input) => input,
             Rows::SquaredReluGate(gate, up) => &squared_relu_gate(gate, up),
         };
-        let input = norm_and_quantize(norm, input, quantizers.activations, kind(precision));
+        let input = norm_and_quantize(norm, input, quantizers.activations, share, kind(precision));
         layers.map(|layer| {
-            let product = input.linear(&quantized_weights(&layer.weight, quantizers.weights, kind(precision)), None::<&Tensor>);
+            let product = input.linear(&quantized_weights(&layer.weight, quantizers.weights, share, kind(precision)), None::<&Tensor>);
             residual.map_or_else(|| product.shallow_clone(), |residual| residual + &product)
         })
     }

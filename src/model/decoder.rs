@@ -113,6 +113,11 @@ impl Decoder {
         self.embedding.device()
     }
 
+    /// From now on every BitLinear computes with `share` of its quantizers: 0 is full precision, 1, as at first, quantized.
+    pub fn set_quantization_share(&self, share: f64) {
+        self.projections().for_each(|(_, _, projection)| projection.set_quantization_share(share));
+    }
+
     /// Every BitLinear with its layer and its name, in the order of a forward pass.
     pub fn projections(&self) -> impl Iterator<Item = (usize, &'static str, &BitLinear)> {
         let layers = self.blocks.iter().enumerate();

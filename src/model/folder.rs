@@ -72,20 +72,28 @@ const RENAMED: [(&str, &str); 2] =
 /// # Errors
 /// A file is missing, or they do not fit each other.
 pub fn load_decoder(dir: &Path, device: Device, precision: Precision) -> Result<(ModelConfig, Decoder)> {
-    let config_path = dir.join("config.json");
-    let config = ModelConfig::from_hugging_face(&read(&config_path)?, &config_path.display().to_string())?;
-    if config.packed.is_some() {
-        let message = format!("{}: packed weights cannot be used here", config_path.display());
-        return Err(Error::input(message).hint("use a checkpoint with latent weights"));
-    }
+    let model = read_model_config(dir)?;
     let path = dir.join("model.safetensors");
     let tensors = load_tensors(&path).map_err(Error::blame_input)?;
     let tensors = tensors.into_iter().map(|(name, tensor)| (renamed(name), tensor)).collect();
-    refuse_smaller_file(&tensors, &config.model, &path)?;
+    refuse_smaller_file(&tensors, &model, &path)?;
     let store = VarStore::new(device);
-    let decoder = Decoder::new(&store.root(), &config.model, precision);
+    let decoder = Decoder::new(&store.root(), &model, precision);
     restore_parameters(&store.variables().into_iter().collect(), &tensors, &path)?;
-    Ok((config.model, decoder))
+    Ok((model, decoder))
+}
+
+/// The shape of the model in the folder `dir`, whose weights are latent ones.
+pub(super) fn read_model_config(dir: &Path) -> Result<ModelConfig> {
+    let path = dir.join("config.json");
+    let config = ModelConfig::from_hugging_face(&read(&path)?, &path.display().to_string())?;
+    match config.packed {
+        None => Ok(config.model),
+        Some(_) => {
+            let message = format!("{}: packed weights cannot be used here", path.display());
+            Err(Error::input(message).hint("use a checkpoint with latent weights"))
+        }
+    }
 }
 
 /// Before memory is taken for a model that config.json claims to be much larger than its file; a few missing tensors are named later.
@@ -98,7 +106,8 @@ fn refuse_smaller_file(tensors: &BTreeMap<String, Tensor>, model: &ModelConfig, 
     Err(Error::input(message).hint("the files are of different models"))
 }
 
-fn renamed(name: String) -> String {
+/// Our name for a tensor of a published model.
+pub(super) fn renamed(name: String) -> String {
     RENAMED.iter().fold(name, |name, (theirs, ours)| name.replace(theirs, ours))
 }
 

@@ -61,6 +61,12 @@ fn int4_absmean(input: &Tensor) -> Tensor {
     codes * mean / root
 }
 
+/// `latent + share (quantized - latent)`, with the gradient of `latent`: exactly `latent` where `share` is 0.
+pub fn partly_quantized(latent: &Tensor, quantized: &Tensor, share: f64) -> Tensor {
+    let (whole, quantized) = (latent.detach(), quantized.detach());
+    straight_through(latent, no_grad(|| &whole + (quantized - &whole) * share))
+}
+
 /// The value of `quantized`, exactly, with the gradient of `latent`: `latent - latent` is zero, never a rounding.
 fn straight_through(latent: &Tensor, quantized: Tensor) -> Tensor {
     if latent.requires_grad() { quantized + (latent - latent.detach()) } else { quantized }

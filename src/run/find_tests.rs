@@ -19,6 +19,7 @@ fn runs(ids_and_times: &[(&str, u64)]) -> tempfile::TempDir {
             libtorch_version: String::new(),
             device: "cpu".to_owned(),
             seed: 1,
+            init_from: None,
             num_parameters: 1,
             config_hash: String::new(),
             data_fingerprint: String::new(),

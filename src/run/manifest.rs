@@ -37,12 +37,23 @@ pub struct Launch {
     pub device: String,
     /// Every random number derives from it.
     pub seed: u64,
+    /// The weights that it began with; none where they are random, or a checkpoint's.
+    pub init_from: Option<StartingWeights>,
     /// Parameters of the model.
     pub num_parameters: u64,
     /// Hash of the resolved experiment.
     pub config_hash: String,
     /// Hash of the data, or of what it is generated from.
     pub data_fingerprint: String,
+}
+
+/// Weights from a model folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartingWeights {
+    /// The folder, as the experiment names it.
+    pub folder: String,
+    /// Hash of its config and weights.
+    pub hash: String,
 }
 
 /// The state of a source tree.

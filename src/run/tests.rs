@@ -63,6 +63,7 @@ fn launch(resumed_from_step: Option<u64>) -> Launch {
         libtorch_version: "2.11".into(),
         device: "cpu".into(),
         seed: u64::MAX,
+        init_from: None,
         num_parameters: 5,
         config_hash: "1e5".into(),
         data_fingerprint: "0x10".into(),

@@ -5,9 +5,9 @@ use super::plan::Plan;
 use super::save::Constants;
 use super::stop::StopSignal;
 use super::trainer::{Ending, Trainer};
-use crate::config::{Experiment, Overrides, resolve};
+use crate::config::{Experiment, Overrides, Resolved, resolve};
 use crate::libtorch;
-use crate::model::{describe_device, select_device};
+use crate::model::{InitialWeights, describe_device, select_device};
 use crate::run::{self, ActiveRun, Checkpoint, CheckpointStore, Event, EventRow, GitState, Latest, Manifest, Observer, RunDirectory};
 use crate::storage::{FileSystem, Lock, remove_tree};
 use crate::{Error, Result};
@@ -22,6 +22,8 @@ pub struct Launch<'fs> {
     experiment: Experiment,
     device: Device,
     notes: Vec<String>,
+    /// What a new run starts from, if not from random weights.
+    initial: Option<InitialWeights>,
     /// The config that the run had; none for a new run.
     saved: Option<Experiment>,
 }
@@ -30,19 +32,20 @@ impl<'fs> Launch<'fs> {
     /// A new run `id` below `runs_dir`, or one named after its parameters, experiment and time.
     ///
     /// # Errors
-    /// The user's: a config or flag that does not fit, an absent device, a run that exists.
+    /// The user's: a config or flag that does not fit, weights to start from that do not, an absent device, a run that exists.
     pub fn create(fs: &'fs dyn FileSystem, runs_dir: &Path, id: Option<&str>, experiment: &Path, overrides: &Overrides) -> Result<Self> {
         let resolved = resolve(experiment, overrides)?;
         let experiment = resolved.experiment;
         let device = select_device(experiment.device)?;
-        Plan::new(&experiment)?; // what it refuses must not take the id
+        Plan::new(&experiment)?; // what it or the weights refuse must not take the id
+        let initial = initial_weights(&experiment)?;
         let id = id.map_or_else(|| free_default_id(runs_dir, &experiment), str::to_string);
         let directory = RunDirectory::create(fs, runs_dir, &id)?;
         let begun = directory.lock().and_then(|lock| directory.write_config(fs, &experiment).map(|()| lock));
         let lock = begun.inspect_err(|_| {
             let _ = remove_tree(fs, directory.path()); // without a config it is no run, and its id would be taken
         })?;
-        Ok(Self { fs, directory, lock, experiment, device, notes: resolved.warnings, saved: None })
+        Ok(Self { fs, directory, lock, experiment, device, notes: resolved.warnings, initial, saved: None })
     }
 
     /// Run `id` below `runs_dir`, with the config that it has; `experiment`, where it is named, must be the run's. Flags may change what
@@ -60,7 +63,8 @@ impl<'fs> Launch<'fs> {
         experiment.map_or(Ok(()), |experiment| refuse_other_experiment(&saved, experiment, id))?;
         refuse_other_state(&saved, &resolved.experiment)?;
         let device = select_device(resolved.experiment.device)?;
-        Ok(Self { fs, directory, lock, experiment: resolved.experiment, device, notes: resolved.warnings, saved: Some(saved) })
+        let Resolved { experiment, warnings: notes, .. } = resolved;
+        Ok(Self { fs, directory, lock, experiment, device, notes, initial: None, saved: Some(saved) })
     }
 
     /// Where the run lies.
@@ -72,11 +76,14 @@ impl<'fs> Launch<'fs> {
     ///
     /// # Errors
     /// The user's: fewer steps than the run has taken. Ours: what [`Trainer::run`] says, and a disk that takes no manifest.
-    pub fn run(self, stop: StopSignal, observer: &mut dyn Observer) -> Result<Ending> {
+    pub fn run(mut self, stop: StopSignal, observer: &mut dyn Observer) -> Result<Ending> {
         let plan = Plan::new(&self.experiment)?;
         let mut checkpoints = CheckpointStore::open(self.fs, self.directory.checkpoints_dir(), self.experiment.checkpoints.keep_last)?;
         let latest = if self.saved.is_some() { checkpoints.load_latest()? } else { Latest::default() };
         let from_step = latest.checkpoint.as_ref().map(Checkpoint::step);
+        if from_step.is_none() && self.initial.is_none() {
+            self.initial = initial_weights(&self.experiment)?; // a run that was stopped before its first checkpoint begins anew
+        }
         let notes = self.opening_notes(&latest);
         if from_step.is_some_and(|step| step >= self.experiment.train.num_steps) {
             return self.nothing_to_do(from_step.unwrap_or(0), checkpoints, &notes, observer);
@@ -87,6 +94,7 @@ impl<'fs> Launch<'fs> {
         let mut run = ActiveRun::open(self.fs, self.directory, self.lock, checkpoints, from_step.unwrap_or(0))?;
         run.event(from_step.unwrap_or(0), Event::Started { process_id: std::process::id() });
         let network = Network::new(&self.experiment, self.device)
+            .and_then(|network| self.initial.iter().try_for_each(|weights| network.begin_with(weights)).map(|()| network))
             .inspect_err(|error| run.event(from_step.unwrap_or(0), Event::Failed { reason: error.to_string() }))?;
         Trainer::new(self.experiment, plan, run, network, stop, observer).run(latest.checkpoint.as_ref(), &notes)
     }
@@ -123,6 +131,7 @@ impl<'fs> Launch<'fs> {
             let (step, reason, path) = (damaged.step, &damaged.reason, damaged.path.display());
             format!("warning: the checkpoint of step {step} is damaged ({reason}) and not used; it is now {path}")
         }));
+        notes.extend(self.initial.iter().flat_map(|weights| weights.notes().iter().cloned()));
         if self.saved.is_some() {
             let step = latest.checkpoint.as_ref().map(Checkpoint::step);
             notes.push(
@@ -147,12 +156,26 @@ impl<'fs> Launch<'fs> {
             libtorch_version: libtorch::VERSION.into(),
             device: describe_device(self.device),
             seed: self.experiment.seed,
+            init_from: self
+                .experiment
+                .init_from
+                .clone()
+                .zip(self.initial.as_ref())
+                .map(|(folder, weights)| run::StartingWeights { folder, hash: weights.hash().to_string() }),
             num_parameters: self.experiment.model.num_parameters() as u64,
             config_hash: constants.fingerprints.config.clone(),
             data_fingerprint: constants.fingerprints.data.clone(),
         });
         manifest.write(self.fs, &self.directory)
     }
+}
+
+/// The weights that `experiment` starts from, checked; none for random ones.
+///
+/// # Errors
+/// As [`InitialWeights::load`].
+pub fn initial_weights(experiment: &Experiment) -> Result<Option<InitialWeights>> {
+    experiment.init_from.as_ref().map(|dir| InitialWeights::load(Path::new(dir), &experiment.model)).transpose()
 }
 
 /// The first id of the usual pattern that is free: two runs may begin in one second.
@@ -198,6 +221,7 @@ fn refuse_other_experiment(saved: &Experiment, named: &Path, id: &str) -> Result
 fn refuse_other_state(saved: &Experiment, wanted: &Experiment) -> Result<()> {
     let differs = [
         ("seed", saved.seed != wanted.seed),
+        ("init_from", saved.init_from != wanted.init_from),
         ("model", saved.model != wanted.model),
         ("tokenizer", saved.tokenizer != wanted.tokenizer),
         ("data", saved.data != wanted.data),

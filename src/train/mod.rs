@@ -15,7 +15,7 @@ mod stop;
 mod trainer;
 
 pub use evaluation::evaluate_questions;
-pub use launch::Launch;
+pub use launch::{Launch, initial_weights};
 pub use network::Network;
 pub use objective::Objective;
 pub use plan::Plan;

@@ -2,7 +2,7 @@
 
 use crate::config::Experiment;
 use crate::libtorch::{self, TensorFile, load_tensors, restore_parameters};
-use crate::model::{Activations, Decoder};
+use crate::model::{Activations, Decoder, InitialWeights};
 use crate::optimizer::Adamw;
 use crate::random::Random;
 use crate::{Error, Result};
@@ -39,6 +39,11 @@ impl Network {
         let parameters: BTreeMap<String, Tensor> = store.variables().into_iter().collect();
         let optimizer = Adamw::new(&parameters, &experiment.train.optimizer);
         Self { parameters, decoder, optimizer }
+    }
+
+    /// Takes other weights than those that it was made with; the optimizer has seen none yet.
+    pub fn begin_with(&self, weights: &InitialWeights) -> Result<()> {
+        weights.copy_into(&self.parameters)
     }
 
     /// `model.safetensors`: the float32 masters.

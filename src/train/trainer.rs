@@ -11,7 +11,7 @@ use crate::config::{Experiment, WeightQuantizer};
 use crate::libtorch::{caught, peak_memory_bytes};
 use crate::model::{Sampler, SamplingOptions, generate};
 use crate::run::{ActiveRun, Checkpoint, Event, MetricsRow, Observer, SampleRow};
-use crate::schedule::{learning_rate, weight_decay};
+use crate::schedule::{learning_rate, quantization_share, weight_decay};
 use crate::{Error, Result};
 use std::time::Instant;
 
@@ -110,13 +110,16 @@ impl<'a> Trainer<'a> {
             weight_decay: weight_decay(&self.experiment.train, step),
             max_grad_norm: self.experiment.train.max_grad_norm,
         };
+        self.note_blend();
         let (objective, decoder) = (&mut self.plan.objective, &self.network.decoder);
+        decoder.set_quantization_share(quantization_share(&self.experiment.train, step));
         let mut is_abandoned = false;
         let losses = (0..self.experiment.train.accumulation_steps).map(|_| {
             is_abandoned = self.stop.requested().is_some();
             if is_abandoned { Err(Error::ours("asked to stop")) } else { objective.next_loss(decoder) }
         });
         let outcome = take_step(&mut self.network.optimizer, losses, numbers);
+        self.network.decoder.set_quantization_share(1.0); // what is measured is what a checkpoint computes when it is loaded
         if is_abandoned {
             self.plan.objective.seek(self.progress.data_position);
             return Ok(false);
@@ -125,6 +128,19 @@ impl<'a> Trainer<'a> {
         self.count(&outcome);
         self.record(numbers, outcome, start.elapsed().as_secs_f64());
         self.stop_when_lost().map(|()| true)
+    }
+
+    /// Says where the blend from full precision begins and ends.
+    fn note_blend(&mut self) {
+        let (taken, blend) = (self.progress.step, self.experiment.train.schedule.quantization_blend_steps);
+        if blend > 0 && taken == 0 {
+            self.note(&format!(
+                "from full precision to quantized in {blend} steps; held-out loss and samples are of the quantized network throughout"
+            ));
+        }
+        if blend > 0 && taken == blend {
+            self.note(&format!("quantized from step {} on", taken + 1));
+        }
     }
 
     fn count(&mut self, outcome: &StepOutcome) {
