@@ -1,6 +1,9 @@
 //! What went wrong, what to do about it, and the exit status it maps to. Every fallible function of the library returns [`Result`].
 
+use std::cell::Cell;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 
 /// Whose doing an error is; it decides the exit status of a binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,4 +118,32 @@ impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
     fn context<D: fmt::Display>(self, doing: impl FnOnce() -> D) -> Result<T> {
         self.map_err(|error| error.into().context(doing()))
     }
+}
+
+thread_local!(static IS_CAUGHT: Cell<bool> = const { Cell::new(false) });
+
+/// Runs `body`; a panic in it, which is how some libraries fail, becomes its payload and prints nothing by itself. What `body` changes
+/// through references may be left half done.
+///
+/// # Errors
+/// What was raised.
+pub fn catch_panic<T>(body: impl FnOnce() -> T) -> std::thread::Result<T> {
+    keep_quiet_where_caught();
+    let outer = IS_CAUGHT.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(body));
+    IS_CAUGHT.set(outer);
+    outcome
+}
+
+/// Panics inside [`catch_panic`] are reported by whoever gets the payload.
+fn keep_quiet_where_caught() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let report = take_hook();
+        set_hook(Box::new(move |info| {
+            if !IS_CAUGHT.get() {
+                report(info);
+            }
+        }));
+    });
 }

@@ -8,6 +8,8 @@ fn program(name: &str) -> Command {
     let path = match name {
         "check-status" => env!("CARGO_BIN_EXE_check-status"),
         "plot-loss" => env!("CARGO_BIN_EXE_plot-loss"),
+        #[cfg(feature = "text")]
+        "train-tokenizer" => env!("CARGO_BIN_EXE_train-tokenizer"),
         #[cfg(feature = "torch")]
         "train" => env!("CARGO_BIN_EXE_train"),
         #[cfg(feature = "torch")]
@@ -59,5 +61,7 @@ macro_rules! binaries {
 }
 
 binaries!(check_status "check-status", plot_loss "plot-loss");
+#[cfg(feature = "text")]
+binaries!(train_tokenizer "train-tokenizer");
 #[cfg(feature = "torch")]
 binaries!(train "train", evaluate "evaluate", chat "chat");

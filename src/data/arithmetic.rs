@@ -155,7 +155,7 @@ impl ArithmeticSource {
     }
 
     fn padded(&self, mut row: Row, seq_len: usize) -> Row {
-        row.tokens.resize(seq_len + 1, i64::from(self.tokenizer.pad_id()));
+        row.tokens.resize(seq_len + 1, i64::from(self.tokenizer.filler_id()));
         row.in_loss.resize(seq_len + 1, false);
         row
     }

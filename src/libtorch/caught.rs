@@ -1,16 +1,13 @@
 //! How tch's operators fail: they panic. Here operations of our own do as they do, and what a whole program raised becomes an error
 //! again, with a hint where memory ran out.
 
+use crate::error::catch_panic;
 use crate::{Error, Result};
 use std::any::Any;
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, set_hook, take_hook};
-use std::sync::Once;
+use std::panic::panic_any;
 
 /// How both of libtorch's allocators say that there is no memory left.
 const OUT_OF_MEMORY: [&str; 2] = ["can't allocate memory", "out of memory"];
-
-thread_local!(static IS_CAUGHT: Cell<bool> = const { Cell::new(false) });
 
 /// The value, or a panic as tch's operators have it: maths stays readable.
 pub(super) fn raised<T>(result: Result<T>) -> T {
@@ -22,24 +19,7 @@ pub(super) fn raised<T>(result: Result<T>) -> T {
 /// # Errors
 /// Those of `body`; ours, with libtorch's message and a hint, where it panicked.
 pub fn caught<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    keep_quiet_where_caught();
-    let outer = IS_CAUGHT.replace(true);
-    let outcome = catch_unwind(AssertUnwindSafe(body));
-    IS_CAUGHT.set(outer);
-    outcome.unwrap_or_else(|payload| Err(Error::ours(message_of(&*payload)))).map_err(with_memory_hint)
-}
-
-/// Panics inside [`caught`] are reported by whoever gets the error.
-fn keep_quiet_where_caught() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let report = take_hook();
-        set_hook(Box::new(move |info| {
-            if !IS_CAUGHT.get() {
-                report(info);
-            }
-        }));
-    });
+    catch_panic(body).unwrap_or_else(|payload| Err(Error::ours(message_of(&*payload)))).map_err(with_memory_hint)
 }
 
 /// The first line of what was raised, which is libtorch's message; a trace of its functions follows it.

@@ -5,7 +5,10 @@ use super::{SPECIAL_TOKENS, UNK_ID};
 use crate::{Context, Error, Result};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Distinct characters beyond which a tokenizer of characters makes no sense: the everyday characters of Chinese are fewer.
+pub const LARGEST_ALPHABET: usize = 10_000;
 
 /// Ids 0 to 3 are special, then comes the alphabet in its order, then reserved ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +43,22 @@ impl CharacterTokenizer {
         Ok(Self { alphabet, ids, vocab_size })
     }
 
+    /// A token for each character that `documents` hold, in code point order, and no reserved ids.
+    ///
+    /// # Errors
+    /// Those of `documents`, and more than [`LARGEST_ALPHABET`] characters.
+    pub fn of_documents(documents: impl IntoIterator<Item = Result<impl AsRef<str>>>) -> Result<Self> {
+        let mut alphabet = BTreeSet::new();
+        for document in documents {
+            alphabet.extend(document?.as_ref().chars());
+            if alphabet.len() > LARGEST_ALPHABET {
+                return Err(Error::input(format!("the documents hold more than {LARGEST_ALPHABET} different characters"))
+                    .hint("take a byte-pair tokenizer, which covers every character with a vocabulary of any size"));
+            }
+        }
+        Self::new(&String::from_iter(&alphabet), SPECIAL_TOKENS.len() + alphabet.len())
+    }
+
     /// Ids of the characters of `text`.
     ///
     /// # Errors
@@ -63,6 +82,11 @@ impl CharacterTokenizer {
     fn character(&self, id: u32) -> Option<char> {
         let position = (id as usize).checked_sub(SPECIAL_TOKENS.len())?;
         self.alphabet.get(position).copied()
+    }
+
+    /// Bytes of the text of `id`; 0 for special, reserved and unknown ids.
+    pub fn token_bytes(&self, id: u32) -> usize {
+        self.character(id).map_or(0, char::len_utf8)
     }
 
     /// Number of ids, special and reserved ones included.
@@ -116,7 +140,10 @@ fn reserved(index: usize) -> String {
 }
 
 fn foreign(message: String) -> Error {
-    Error::input(message).hint("only character tokenizers written by this program can be read")
+    Error::input(message).hint(match cfg!(feature = "text") {
+        true => "the file begins as those of this program's character tokenizers do, and then differs",
+        false => "only character tokenizers written by this program can be read; built with the feature `text`, it reads others too",
+    })
 }
 
 /// The tokens of a vocabulary by id, which must run from 0 without a gap.

@@ -1,21 +1,40 @@
 //! Text to token ids and back. Owns the closed set of tokenizers and the Hugging Face `tokenizer.json` that each is saved as; which
-//! alphabet a task needs is the task's business.
+//! alphabet a task needs is the task's business, and which tokenizer an experiment takes is its config's.
 
+#[cfg(feature = "text")]
+mod byte_level;
+#[cfg(feature = "text")]
+mod byte_pair;
 mod characters;
+#[cfg(feature = "text")]
+mod file;
+#[cfg(feature = "text")]
+mod hugging_face;
+#[cfg(feature = "text")]
+mod special;
+mod stream;
 
-pub use characters::CharacterTokenizer;
+#[cfg(feature = "text")]
+pub use byte_pair::{BytePairOptions, BytePairTraining, LARGEST_SAMPLE};
+pub use characters::{CharacterTokenizer, LARGEST_ALPHABET};
+#[cfg(feature = "text")]
+pub use file::LARGEST_FILE;
+#[cfg(feature = "text")]
+pub use hugging_face::HuggingFaceTokenizer;
+pub use stream::Stream;
 
 use crate::Result;
 
-/// Id of the token that fills a row up; the loss never looks at it.
+/// Id of the token that fills a row up, in the tokenizers that are made here; the loss never looks at it.
 pub const PAD_ID: u32 = 0;
-/// Id of the token that opens a text.
+/// Id of the token that opens a text, in the tokenizers that are made here.
 pub const BOS_ID: u32 = 1;
-/// Id of the token that ends a text.
+/// Id of the token that ends a text, in the tokenizers that are made here.
 pub const EOS_ID: u32 = 2;
-/// Id that stands for text outside the vocabulary. No `encode` here makes it; readers of the `tokenizer.json` may.
+/// Id that stands for text outside the vocabulary, in the tokenizers that are made here. No `encode` of theirs makes it; other readers
+/// of the `tokenizer.json` may.
 pub const UNK_ID: u32 = 3;
-/// The special tokens; the position of each is its id.
+/// The special tokens of the tokenizers that are made here; the position of each is its id.
 pub const SPECIAL_TOKENS: [&str; 4] = ["<pad>", "<bos>", "<eos>", "<unk>"];
 
 /// How text becomes token ids and back.
@@ -23,6 +42,20 @@ pub const SPECIAL_TOKENS: [&str; 4] = ["<pad>", "<bos>", "<eos>", "<unk>"];
 pub enum Tokenizer {
     /// One token for each character of an alphabet.
     Characters(CharacterTokenizer),
+    /// Any other `tokenizer.json`, whoever wrote it.
+    #[cfg(feature = "text")]
+    HuggingFace(HuggingFaceTokenizer),
+}
+
+/// Does to either kind of tokenizer what both can do.
+macro_rules! either {
+    ($self:expr, $tokenizer:ident => $does:expr) => {
+        match $self {
+            Self::Characters($tokenizer) => $does,
+            #[cfg(feature = "text")]
+            Self::HuggingFace($tokenizer) => $does,
+        }
+    };
 }
 
 impl Tokenizer {
@@ -34,60 +67,129 @@ impl Tokenizer {
         CharacterTokenizer::new(alphabet, vocab_size).map(Self::Characters)
     }
 
-    /// Reads a `tokenizer.json` that [`Tokenizer::to_json`] wrote.
+    /// A token for each character that `documents` hold, in code point order from id 4 on, and no reserved ids. All of the documents
+    /// have to be there: encoding refuses a character that was in none.
+    ///
+    /// # Errors
+    /// Those of `documents`, and more than [`LARGEST_ALPHABET`] characters.
+    pub fn characters_of(documents: impl IntoIterator<Item = Result<impl AsRef<str>>>) -> Result<Self> {
+        CharacterTokenizer::of_documents(documents).map(Self::Characters)
+    }
+
+    /// Learns which bytes of `documents` to join into tokens: byte-level byte-pair encoding, which covers every text.
+    ///
+    /// # Errors
+    /// Those of `documents`, and options that contradict themselves.
+    #[cfg(feature = "text")]
+    pub fn train_byte_pair(
+        documents: impl IntoIterator<Item = Result<impl AsRef<str>>>,
+        options: &BytePairOptions,
+    ) -> Result<BytePairTraining> {
+        byte_pair::train(documents, options)
+    }
+
+    /// Reads a `tokenizer.json`: one that [`Tokenizer::to_json`] wrote or, with feature `text`, any other.
     ///
     /// # Errors
     /// Text that is not such a file; the message names the part, the caller adds the path.
     pub fn from_json(text: &str) -> Result<Self> {
+        #[cfg(feature = "text")]
+        if let Some(foreign) = HuggingFaceTokenizer::unless_ours(text)? {
+            return Ok(Self::HuggingFace(foreign));
+        }
         CharacterTokenizer::from_json(text).map(Self::Characters)
     }
 
-    /// A Hugging Face `tokenizer.json`: the `tokenizers` library reads it and gives the same ids.
+    /// A Hugging Face `tokenizer.json`: the `tokenizers` library reads it and gives the same ids. Of a file that was read, its text
+    /// byte for byte.
     ///
     /// # Errors
     /// Only if serialization itself fails, which is ours.
     pub fn to_json(&self) -> Result<String> {
-        match self {
-            Self::Characters(characters) => characters.to_json(),
-        }
+        either!(self, tokenizer => tokenizer.to_json())
     }
 
-    /// Token ids of `text`, without any special token.
+    /// Token ids of `text`, without any special token: what looks like one in `text` is text.
     ///
     /// # Errors
-    /// Text that the vocabulary does not cover: the message names the character and its offset, counted in characters from 0.
+    /// Text that the vocabulary does not cover. Of characters the message names the first that is missing and its offset, counted in
+    /// characters from 0.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        either!(self, tokenizer => tokenizer.encode(text))
+    }
+
+    /// [`Tokenizer::encode`] of each of `texts`, on all processors unless a token is a character. Takes about 100 bytes of memory for
+    /// each byte of the texts that are at work at one time, so a batch is best some megabytes.
+    ///
+    /// # Errors
+    /// Those of [`Tokenizer::encode`], with the position of the text.
+    pub fn encode_batch(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
         match self {
-            Self::Characters(characters) => characters.encode(text),
+            Self::Characters(characters) => {
+                let encoded = |(index, text): (usize, &&str)| characters.encode(text).map_err(|error| in_batch(error, index));
+                texts.iter().enumerate().map(encoded).collect()
+            }
+            #[cfg(feature = "text")]
+            Self::HuggingFace(tokenizer) => tokenizer.encode_batch(texts),
         }
     }
 
-    /// The text of `ids`. Special, reserved and unknown ids add nothing.
+    /// The text of `ids`. Special, reserved and unknown ids add nothing; bytes that are no UTF-8 become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
-        match self {
-            Self::Characters(characters) => characters.decode(ids),
-        }
+        either!(self, tokenizer => tokenizer.decode(ids))
     }
 
-    /// Number of ids, special and reserved ones included.
+    /// Decodes ids one at a time, never half a character.
+    pub fn stream(&self) -> Stream<'_> {
+        Stream::new(self)
+    }
+
+    /// Number of ids, special and reserved ones included: the largest id and one more.
     pub fn vocab_size(&self) -> usize {
+        either!(self, tokenizer => tokenizer.vocab_size())
+    }
+
+    /// Bytes of text that `id` stands for; 0 for special, reserved and unknown ids. Exact for characters and for byte-level tokens;
+    /// other kinds of `tokenizer.json` may count a space that opens a text and decodes to nothing.
+    pub fn token_bytes(&self, id: u32) -> usize {
+        either!(self, tokenizer => tokenizer.token_bytes(id))
+    }
+
+    /// Id of the token for filling up, if there is one.
+    pub fn pad_id(&self) -> Option<u32> {
         match self {
-            Self::Characters(characters) => characters.vocab_size(),
+            Self::Characters(_) => Some(PAD_ID),
+            #[cfg(feature = "text")]
+            Self::HuggingFace(tokenizer) => tokenizer.special_ids().pad,
         }
     }
 
-    /// Id of `<pad>`.
-    pub fn pad_id(&self) -> u32 {
-        PAD_ID
+    /// Id of the token that opens a text, if there is one.
+    pub fn bos_id(&self) -> Option<u32> {
+        match self {
+            Self::Characters(_) => Some(BOS_ID),
+            #[cfg(feature = "text")]
+            Self::HuggingFace(tokenizer) => tokenizer.special_ids().bos,
+        }
     }
 
-    /// Id of `<bos>`.
-    pub fn bos_id(&self) -> u32 {
-        BOS_ID
+    /// Id of the token that ends a text, where generation stops, if there is one.
+    pub fn eos_id(&self) -> Option<u32> {
+        match self {
+            Self::Characters(_) => Some(EOS_ID),
+            #[cfg(feature = "text")]
+            Self::HuggingFace(tokenizer) => tokenizer.special_ids().eos,
+        }
     }
 
-    /// Id of `<eos>`, where generation stops.
-    pub fn eos_id(&self) -> u32 {
-        EOS_ID
+    /// What rows of a batch are filled up with, where neither the loss nor another token looks: the token for that, else the one that
+    /// ends a text, else id 0.
+    pub fn filler_id(&self) -> u32 {
+        self.pad_id().or(self.eos_id()).unwrap_or(0)
     }
+}
+
+/// Says which text of a batch an error is about.
+fn in_batch(error: crate::Error, index: usize) -> crate::Error {
+    error.context(format!("text {index} of the batch"))
 }

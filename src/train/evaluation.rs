@@ -38,7 +38,7 @@ pub fn evaluate_questions(decoder: &Decoder, questions: &[Question], tokenizer: 
     let (mut loss_sum, mut num_tokens) = (0.0, 0.0);
     for batch in questions.chunks(BATCH_SIZE) {
         let encoded = batch.iter().map(|question| encode(question, tokenizer)).collect::<Result<Vec<_>>>()?;
-        let scores = score(decoder, &encoded, tokenizer.pad_id())?;
+        let scores = score(decoder, &encoded, tokenizer.filler_id())?;
         loss_sum += scores.loss_sum;
         num_tokens += scores.num_tokens;
         for (question, is_correct) in batch.iter().zip(scores.is_correct) {
@@ -76,11 +76,11 @@ fn encode(question: &Question, tokenizer: &Tokenizer) -> Result<Encoded> {
     Ok(Encoded { ids: tokenizer.encode(&format!("{prompt}{completion}"))?, completion_start, answer_start })
 }
 
-fn score(decoder: &Decoder, encoded: &[Encoded], pad_id: u32) -> Result<Scores> {
+fn score(decoder: &Decoder, encoded: &[Encoded], filler_id: u32) -> Result<Scores> {
     let length = encoded.iter().map(|one| one.ids.len() - 1).max().unwrap_or(1);
     let (mut inputs, mut targets, mut in_answer) = (Vec::new(), Vec::new(), Vec::new()); // [questions, length]
     for Encoded { ids, completion_start, answer_start } in encoded {
-        let padded = |index: usize| ids.get(index).map_or(i64::from(pad_id), |&id| i64::from(id));
+        let padded = |index: usize| ids.get(index).map_or(i64::from(filler_id), |&id| i64::from(id));
         let in_text_from = |start: usize| move |index: usize| index >= start && index < ids.len();
         let (in_completion, in_loss) = (in_text_from(*completion_start), in_text_from(*answer_start));
         inputs.extend((0..length).map(padded));

@@ -25,7 +25,7 @@ pub(super) struct Constants {
 impl Constants {
     /// Those of `experiment`, whose data hash to `data`.
     pub(super) fn new(experiment: &Experiment, tokenizer: &Tokenizer, data: String) -> Result<Self> {
-        let tokens = TokenIds { bos: Some(tokenizer.bos_id()), eos: Some(tokenizer.eos_id()) };
+        let tokens = TokenIds { bos: tokenizer.bos_id(), eos: tokenizer.eos_id() };
         let config = serde_json::to_vec_pretty(&experiment.model.to_hugging_face(tokens)?)?;
         let generation = serde_json::to_vec_pretty(&generation_config(experiment, tokenizer)?)?;
         let tokenizer = tokenizer.to_json()?.into_bytes();
@@ -35,9 +35,9 @@ impl Constants {
     }
 }
 
-/// Which tokens end a text: `<eos>`, and what ends an answer in the data.
+/// Which tokens end a text: the tokenizer's own, if it has one, and what ends an answer in the data.
 pub fn ending_ids(experiment: &Experiment, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
-    let mut ids = vec![tokenizer.eos_id()];
+    let mut ids = Vec::from_iter(tokenizer.eos_id());
     ids.extend(tokenizer.encode(Task::new(&experiment.data)?.terminator())?);
     Ok(ids)
 }

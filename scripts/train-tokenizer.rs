@@ -1,0 +1,163 @@
+//! `train-tokenizer`: makes a tokenizer.json from files of text. Owns the command line; the work is the library's.
+
+use bitnet::report::{run_binary, write_completions};
+use bitnet::storage::{DISK, FileSystem, create_dir_durably, write_atomically};
+use bitnet::tokenizer::{BytePairOptions, BytePairTraining, Tokenizer};
+use bitnet::{Context, Error, Result};
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
+use std::io::{Write, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+const EXAMPLES: &str = "\
+Examples:
+  train-tokenizer --data stories.txt --vocab-size 2048 -o tokenizer.json
+  train-tokenizer --data a.jsonl b.jsonl --vocab-size 32000 --text-field content -o tokenizer.json
+  train-tokenizer --data stories.txt --characters -o tokenizer.json
+
+The path of the tokenizer is printed on stdout, what it is like on stderr.";
+
+/// Bytes in a megabyte of --sample.
+const MEGABYTE: u64 = 1_000_000;
+/// Bytes of the documents that the tokenizer is tried on afterwards.
+const TRIAL: usize = 4_000_000;
+
+/// Makes a tokenizer.json from files of text: byte pairs that are often together, or the characters that are there
+#[derive(Debug, Parser)]
+#[command(name = "train-tokenizer", version, after_help = EXAMPLES)]
+struct Arguments {
+    /// Files of text: .txt, or .jsonl with an object a line
+    #[arg(long, value_name = "FILE", required_unless_present = "completions", num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// Tokens in the end: 4 special ones, 256 bytes, and what is learned
+    #[arg(long, value_name = "N", required_unless_present_any = ["characters", "completions"], conflicts_with = "characters")]
+    vocab_size: Option<usize>,
+    /// File to write
+    #[arg(short, long, value_name = "FILE", required_unless_present = "completions")]
+    output: Option<PathBuf>,
+    /// Key of the text in an object of a .jsonl file
+    #[arg(long, value_name = "KEY", default_value = "text")]
+    text_field: String,
+    /// What stands between the documents of a .txt file; without it a file is one document
+    #[arg(long, value_name = "TEXT")]
+    document_separator: Option<String>,
+    /// Make each character that is there a token
+    #[arg(long)]
+    characters: bool,
+    /// Pairs that are there less often are not joined
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    min_frequency: u64,
+    /// Megabytes of text to learn pairs from, at the beginning of the data
+    #[arg(long, value_name = "MB", default_value_t = 100)]
+    sample: u64,
+    /// A special token beside <pad>, <bos>, <eos> and <unk>, such as `<|user|>`; may be repeated
+    #[arg(long, value_name = "TOKEN", conflicts_with = "characters")]
+    special_token: Vec<String>,
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
+    /// Print a completion script for this shell, then stop
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
+}
+
+fn main() -> ExitCode {
+    run_binary(|| train_tokenizer(&Arguments::parse()))
+}
+
+fn train_tokenizer(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(shell) = arguments.completions {
+        return write_completions(shell, &mut Arguments::command());
+    }
+    let output = arguments.output.as_deref().unwrap_or(Path::new("tokenizer.json"));
+    refuse_overwriting(output, arguments.force)?; // before the work
+    let start = Instant::now();
+    let tokenizer = match arguments.characters {
+        true => Tokenizer::characters_of(documents(arguments))?,
+        false => byte_pairs(arguments)?,
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    save(output, tokenizer.to_json()?.as_bytes())?;
+    let bytes_per_token = bytes_per_token(&tokenizer, arguments)?;
+    writeln!(stderr(), "{} tokens, {bytes_per_token:.2} bytes per token, {seconds:.1} seconds", tokenizer.vocab_size())?;
+    writeln!(stdout(), "{}", output.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn byte_pairs(arguments: &Arguments) -> Result<Tokenizer> {
+    let options = BytePairOptions {
+        vocab_size: arguments.vocab_size.unwrap_or_default(),
+        min_frequency: arguments.min_frequency,
+        special_tokens: arguments.special_token.clone(),
+        largest_sample: arguments.sample.saturating_mul(MEGABYTE),
+    };
+    let training = Tokenizer::train_byte_pair(documents(arguments), &options)?;
+    describe(&training)?;
+    Ok(training.tokenizer)
+}
+
+/// What was looked at, and what was not found in it.
+fn describe(training: &BytePairTraining) -> Result<()> {
+    let BytePairTraining { documents, text_bytes, is_cut, missing_tokens, .. } = training;
+    let megabytes = *text_bytes as f64 / MEGABYTE as f64;
+    let rest = if *is_cut { "; there is more than --sample, which was not looked at" } else { "" };
+    writeln!(stderr(), "learned from {documents} documents, {megabytes:.2} MB{rest}")?;
+    if *missing_tokens > 0 {
+        writeln!(stderr(), "warning: the data have no more pairs to join: {missing_tokens} tokens fewer than --vocab-size")?;
+    }
+    Ok(())
+}
+
+/// Over the first documents. A document that the tokenizer was not made from, behind the sample, is text like any other.
+fn bytes_per_token(tokenizer: &Tokenizer, arguments: &Arguments) -> Result<f64> {
+    let (mut num_bytes, mut num_tokens) = (0, 0);
+    for document in documents(arguments) {
+        let document = document?;
+        for line in document.split_inclusive('\n') {
+            num_bytes += line.len();
+            num_tokens += tokenizer.encode(line)?.len();
+        }
+        if num_bytes > TRIAL {
+            break;
+        }
+    }
+    Ok(num_bytes as f64 / f64::max(num_tokens as f64, 1.0))
+}
+
+/// The texts of all files, one after another: what reads a corpus goes here.
+fn documents(arguments: &Arguments) -> impl Iterator<Item = Result<String>> {
+    arguments.data.iter().flat_map(|path| read_documents(path, arguments).unwrap_or_else(|error| vec![Err(error)]))
+}
+
+fn read_documents(path: &Path, arguments: &Arguments) -> Result<Vec<Result<String>>> {
+    let text = std::fs::read_to_string(path).context(|| format!("reading {}", path.display())).map_err(Error::blame_input)?;
+    if path.extension().is_some_and(|extension| extension == "jsonl") {
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        return Ok(lines.map(|(index, line)| text_of(line, &arguments.text_field, &format!("{}:{}", path.display(), index + 1))).collect());
+    }
+    Ok(match &arguments.document_separator {
+        Some(separator) if !separator.is_empty() => text.split(separator).map(|document| Ok(document.to_owned())).collect(),
+        _ => vec![Ok(text)],
+    })
+}
+
+fn text_of(line: &str, field: &str, place: &str) -> Result<String> {
+    let record: serde_json::Value = serde_json::from_str(line).map_err(|error| Error::input(format!("{place}: {error}")))?;
+    let missing = || Error::input(format!("{place}: no text under the key `{field}`")).hint("name the key with --text-field");
+    record[field].as_str().map(str::to_owned).ok_or_else(missing)
+}
+
+fn refuse_overwriting(output: &Path, is_allowed: bool) -> Result<()> {
+    if is_allowed || !DISK.exists(output).context(|| format!("looking at {}", output.display()))? {
+        return Ok(());
+    }
+    Err(Error::input(format!("{} is there already", output.display())).hint("--force replaces it"))
+}
+
+/// Whole or not at all. What cannot be written where the user asked for it is the user's to change.
+fn save(path: &Path, content: &[u8]) -> Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_dir_durably(&DISK, parent).and_then(|()| write_atomically(&DISK, path, content)).map_err(Error::blame_input)
+}

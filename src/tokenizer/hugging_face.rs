@@ -1,0 +1,232 @@
+//! A tokenizer out of a foreign `tokenizer.json`, run by the `tokenizers` library. Owns what that library must not do here: panic, take
+//! text for special tokens, or lose text without a word. What a file may hold is `file`'s business.
+
+use super::file::TokenizerFile;
+use super::special::SpecialIds;
+use super::{byte_level, in_batch};
+use crate::error::catch_panic;
+use crate::{Error, Result};
+use serde::Deserialize;
+use serde_json::Value;
+use std::fmt;
+use std::sync::Arc;
+
+/// A foreign tokenizer; a copy of it shares its tables.
+#[derive(Clone)]
+pub struct HuggingFaceTokenizer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// The file as it was read.
+    json: String,
+    library: tokenizers::Tokenizer,
+    special_ids: SpecialIds,
+    /// By id.
+    tokens: Vec<Token>,
+    is_byte_level: bool,
+    is_lossless: bool,
+    has_byte_tokens: bool,
+}
+
+struct Token {
+    /// Text never becomes this token, and decoding leaves it out.
+    is_special: bool,
+    /// Its bytes; where tokens are not bytes, its name.
+    content: Box<[u8]>,
+}
+
+impl HuggingFaceTokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// The user's: text that is no such file.
+    pub fn from_json(text: &str) -> Result<Self> {
+        Self::unless_ours(text)?.ok_or_else(|| Error::input("this is a tokenizer of characters"))
+    }
+
+    /// Reads a `tokenizer.json`; none for one of this program's character tokenizers.
+    pub(super) fn unless_ours(text: &str) -> Result<Option<Self>> {
+        let Some(file) = TokenizerFile::parse(text)? else { return Ok(None) };
+        let library = guarded(|| tokenizers::Tokenizer::deserialize(&file.value)).map_err(|error| error.context("not a tokenizer.json"))?;
+        let mut shared = Shared::new(text, library, &file);
+        shared.refuse_other_ids(&file)?;
+        shared.library.set_encode_special_tokens(true); // what looks special in a text is text
+        Ok(Some(Self { shared: Arc::new(shared) }))
+    }
+
+    /// The file as it was read.
+    ///
+    /// # Errors
+    /// None; other tokenizers have some.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(self.shared.json.clone())
+    }
+
+    /// Ids of `text`.
+    ///
+    /// # Errors
+    /// The user's: text that the tokenizer has no tokens for, or that it cannot tell from a special token.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = guarded(|| self.shared.library.encode_fast(text, false))?;
+        self.shared.checked(encoding.get_ids(), text)
+    }
+
+    /// Ids of each of `texts`, on all processors.
+    ///
+    /// # Errors
+    /// Those of [`HuggingFaceTokenizer::encode`].
+    pub fn encode_batch(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
+        let encodings = guarded(|| self.shared.library.encode_batch_fast(texts.to_vec(), false))?;
+        let checked = |(index, (encoding, text)): (usize, (&tokenizers::Encoding, &&str))| {
+            self.shared.checked(encoding.get_ids(), text).map_err(|error| in_batch(error, index))
+        };
+        encodings.iter().zip(texts).enumerate().map(checked).collect()
+    }
+
+    /// The text of `ids`. A file whose decoder fails on them gives the tokens as they are written.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        if self.shared.is_byte_level {
+            let bytes: Vec<u8> = ids.iter().flat_map(|id| self.bytes_of(*id)).copied().collect();
+            return String::from_utf8_lossy(&bytes).into_owned();
+        }
+        guarded(|| self.shared.library.decode(ids, true)).unwrap_or_else(|_| self.names(ids))
+    }
+
+    fn names(&self, ids: &[u32]) -> String {
+        ids.iter().map(|id| String::from_utf8_lossy(self.bytes_of(*id))).collect()
+    }
+
+    /// Number of ids.
+    pub fn vocab_size(&self) -> usize {
+        self.shared.tokens.len()
+    }
+
+    /// Ids with a role.
+    pub fn special_ids(&self) -> SpecialIds {
+        self.shared.special_ids
+    }
+
+    /// Bytes that `id` adds to a text that it does not open.
+    pub fn token_bytes(&self, id: u32) -> usize {
+        if self.shared.is_byte_level || self.bytes_of(id).is_empty() {
+            return self.bytes_of(id).len();
+        }
+        match self.is_single_byte(id) {
+            true => 1,
+            false => self.decode(&[id, id]).len().saturating_sub(self.decode(&[id]).len()),
+        }
+    }
+
+    /// Whether each token is bytes, so that decoding joins them and nothing else.
+    pub(super) fn is_byte_level(&self) -> bool {
+        self.shared.is_byte_level
+    }
+
+    /// The bytes of a byte-level token, the name of another; none of a special or unknown one.
+    pub(super) fn bytes_of(&self, id: u32) -> &[u8] {
+        self.shared.tokens.get(id as usize).filter(|token| !token.is_special).map_or(&[], |token| &token.content)
+    }
+
+    /// Whether `id` is `<0xE6>` or the like, one byte among tokens that are characters.
+    pub(super) fn is_single_byte(&self, id: u32) -> bool {
+        let name = self.bytes_of(id);
+        self.shared.has_byte_tokens && name.len() == 6 && name.starts_with(b"<0x") && name.ends_with(b">")
+    }
+}
+
+impl Shared {
+    fn new(text: &str, library: tokenizers::Tokenizer, file: &TokenizerFile) -> Self {
+        let value = &file.value;
+        let is_byte_level = value["decoder"]["type"] == "ByteLevel" && value["normalizer"].is_null();
+        let is_plain = |token: &super::file::AddedToken| token.is_special || token.content.is_ascii() && !token.is_greedy;
+        let content = |token: &String| if is_byte_level { byte_level::bytes_of(token) } else { token.as_bytes().to_vec() };
+        let token = |token: &String| Token { is_special: false, content: content(token).into() };
+        let mut tokens: Vec<Token> = file.tokens.iter().map(token).collect();
+        file.added.iter().filter(|token| token.is_special).for_each(|token| tokens[token.id as usize].is_special = true);
+        Self {
+            json: text.to_owned(),
+            library,
+            special_ids: file.special_ids,
+            tokens,
+            is_byte_level,
+            is_lossless: is_byte_level && has_byte_level_step(&value["pre_tokenizer"]) && file.added.iter().all(is_plain),
+            has_byte_tokens: value["model"]["byte_fallback"] == true,
+        }
+    }
+
+    /// The library gives an added token the next free id, whatever the file says.
+    fn refuse_other_ids(&self, file: &TokenizerFile) -> Result<()> {
+        let given = |token: &str| self.library.token_to_id(token);
+        match file.added.iter().find(|token| given(&token.content) != Some(token.id)) {
+            Some(token) => Err(Error::input(format!(
+                "not a tokenizer.json: {:?} has id {}, where {:?} belongs",
+                token.content,
+                token.id,
+                given(&token.content)
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The ids of `text`, if all of it is in them and nothing else.
+    fn checked(&self, ids: &[u32], text: &str) -> Result<Vec<u32>> {
+        let token = |id: u32| self.tokens.get(id as usize);
+        if let Some(id) = ids.iter().find(|id| token(**id).is_some_and(|token| token.is_special) && !self.is_unknown(**id)) {
+            let name = self.library.id_to_token(*id).unwrap_or_default();
+            return Err(Error::input(format!("the text holds {name:?}, which this tokenizer cannot tell from its special token {id}")));
+        }
+        let num_bytes: usize = ids.iter().filter_map(|id| token(*id)).map(|token| token.content.len()).sum();
+        if self.is_lossless && num_bytes < text.len() {
+            let message = format!("the tokenizer loses {} of {} bytes of the text", text.len() - num_bytes, text.len());
+            return Err(Error::input(message)
+                .hint("its vocabulary lacks bytes, or the text has a run of a million spaces, which its pattern cannot take"));
+        }
+        Ok(ids.to_vec())
+    }
+
+    /// Text outside the vocabulary does become this one.
+    fn is_unknown(&self, id: u32) -> bool {
+        let unknown = match self.library.get_model() {
+            tokenizers::ModelWrapper::BPE(model) => model.unk_token.as_deref(),
+            tokenizers::ModelWrapper::WordPiece(model) => Some(model.unk_token.as_str()),
+            tokenizers::ModelWrapper::WordLevel(model) => Some(model.unk_token.as_str()),
+            tokenizers::ModelWrapper::Unigram(_) => Some("<unk>"),
+        };
+        unknown.is_some_and(|unknown| self.library.token_to_id(unknown) == Some(id))
+    }
+}
+
+fn has_byte_level_step(pre_tokenizer: &Value) -> bool {
+    let steps = pre_tokenizer["pretokenizers"].as_array();
+    pre_tokenizer["type"] == "ByteLevel" || steps.is_some_and(|steps| steps.iter().any(|step| step["type"] == "ByteLevel"))
+}
+
+/// What the library makes, its errors and panics as the user's: its input is the file or the text.
+fn guarded<T, E: fmt::Display>(body: impl FnOnce() -> std::result::Result<T, E>) -> Result<T> {
+    match catch_panic(body) {
+        Ok(made) => made.map_err(Error::input),
+        Err(_) => Err(Error::input("the tokenizers library cannot take it")),
+    }
+}
+
+/// Two tokenizers are one when their files are.
+impl PartialEq for HuggingFaceTokenizer {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared) || self.shared.json == other.shared.json
+    }
+}
+
+impl Eq for HuggingFaceTokenizer {}
+
+/// Not the tables, which are long.
+impl fmt::Debug for HuggingFaceTokenizer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let special_ids = &self.shared.special_ids;
+        formatter.debug_struct("HuggingFaceTokenizer").field("vocab_size", &self.vocab_size()).field("special_ids", special_ids).finish()
+    }
+}
+
+#[cfg(test)]
+#[path = "hugging_face_tests.rs"]
+mod tests;

@@ -1,0 +1,53 @@
+//! Which tokens of a foreign `tokenizer.json` fill up, open and end a text: what its template says, else the names that are usual.
+
+use super::file::AddedToken;
+use serde_json::Value;
+
+// In order of preference: where a file has several, the one that was added for pre-training comes first.
+const PAD_NAMES: [&str; 7] = ["<pad>", "<|pad|>", "<|finetune_right_pad_id|>", "<|padding|>", "[PAD]", "<PAD>", "<｜▁pad▁｜>"];
+const BOS_NAMES: [&str; 6] = ["<|begin_of_text|>", "<s>", "<bos>", "<|bos|>", "<|startoftext|>", "<｜begin▁of▁sentence｜>"];
+const EOS_NAMES: [&str; 6] = ["<|end_of_text|>", "<|endoftext|>", "</s>", "<eos>", "<|eos|>", "<｜end▁of▁sentence｜>"];
+
+/// Ids of the tokens with a role; none where a file has no such token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SpecialIds {
+    /// Fills rows up.
+    pub pad: Option<u32>,
+    /// Opens a text.
+    pub bos: Option<u32>,
+    /// Ends a text.
+    pub eos: Option<u32>,
+}
+
+impl SpecialIds {
+    /// Those of the file `value` among the tokens that it adds to its vocabulary; a mere word of the vocabulary, which text can hold,
+    /// has no role.
+    pub(super) fn find(value: &Value, added: &[AddedToken]) -> Self {
+        let id_of = |name: &str| added.iter().find(|token| token.content == name).map(|token| token.id);
+        let first_of = |names: &[&str]| names.iter().find_map(|name| id_of(name));
+        let (opening, ending) = template(&value["post_processor"]);
+        Self {
+            pad: first_of(&PAD_NAMES).or_else(|| id_of(value["padding"]["pad_token"].as_str()?)),
+            bos: opening.and_then(id_of).or_else(|| first_of(&BOS_NAMES)),
+            eos: ending.and_then(id_of).or_else(|| first_of(&EOS_NAMES)),
+        }
+    }
+
+    /// Whether `id` has one of the roles.
+    pub(super) fn contains(&self, id: u32) -> bool {
+        [self.pad, self.bos, self.eos].contains(&Some(id))
+    }
+}
+
+/// What a template puts before a text and behind it.
+fn template(processor: &Value) -> (Option<&str>, Option<&str>) {
+    if let Some(processors) = processor["processors"].as_array() {
+        return processors.iter().map(template).find(|found| *found != (None, None)).unwrap_or_default();
+    }
+    let pieces = processor["single"].as_array().map(Vec::as_slice).unwrap_or_default();
+    (pieces.first().and_then(special_token), pieces.last().and_then(special_token))
+}
+
+fn special_token(piece: &Value) -> Option<&str> {
+    piece["SpecialToken"]["id"].as_str()
+}
