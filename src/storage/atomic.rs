@@ -28,7 +28,8 @@ fn replace(fs: &dyn FileSystem, path: &Path, temporary: &Path, content: &[u8]) -
     fs.sync_dir(parent_of(path))
 }
 
-fn temporary_beside(path: &Path) -> Result<PathBuf> {
+/// The name under which the file at `path` is written.
+pub(super) fn temporary_beside(path: &Path) -> Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| Error::ours(format!("{} does not name a file", path.display())))?;
     Ok(path.with_file_name(format!("{TEMPORARY}{}-{}", name.to_string_lossy(), std::process::id())))
 }

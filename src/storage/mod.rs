@@ -8,6 +8,7 @@ mod file_system;
 mod hash;
 mod lock;
 mod real;
+mod streamed;
 pub mod testing;
 #[cfg(test)]
 mod tests;
@@ -18,3 +19,4 @@ pub use file_system::{Entry, EntryKind, FileSystem, Metadata, StoredFile, is_out
 pub use hash::{HashingWriter, content_hash, hash_reader};
 pub use lock::Lock;
 pub use real::{DISK, RealFileSystem};
+pub use streamed::{StreamedContent, StreamedFile};

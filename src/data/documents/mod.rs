@@ -1,0 +1,23 @@
+//! The documents of local files, one after another, in bounded memory. Owns the formats (`.txt .json .jsonl .parquet`, the first three
+//! also as `.gz` and `.zst`), where a document begins and ends, and what is said about one that is not as it should be; what becomes of
+//! a document is the business of `prepare`.
+//!
+//! A document, and the record that holds it, may have [`MAX_DOCUMENT_BYTES`]; files may have any size.
+
+mod document;
+mod iterate;
+mod json;
+mod opened;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod pieces;
+mod sources;
+#[cfg(all(test, feature = "parquet"))]
+mod parquet_tests;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use document::{BadRecords, Document, DocumentSettings, MAX_DOCUMENT_BYTES, Place, Skipped, Within};
+pub use iterate::Documents;
+pub use sources::{SourceFile, Sources};

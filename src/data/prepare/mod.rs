@@ -1,0 +1,102 @@
+//! From the documents of a corpus to a prepared directory. Owns the way there: the split, the encoding by threads, what is kept of a
+//! preparation that was killed, and that the result depends on nothing but the corpus, the tokenizer and the settings.
+//!
+//! Consecutive documents of about [`PrepareSettings::unit_bytes`] are a *unit*, which becomes a shard of each split (or of one, if the
+//! other gets nothing). The documents of a unit are encoded in rounds of a few mebibytes, by all threads, and written in order: so the
+//! number of threads changes no byte, and what is in memory does not grow with the corpus.
+//!
+//! ```text
+//! prepared.json                     the manifest, written last
+//! tokenizer.json
+//! train-00000.tokens ...            the shards, by unit
+//! validation-00000.tokens ...
+//! prepare.lock                      one writer at a time
+//! units/                            until the manifest is there:
+//!   plan.json                         the settings and files that the units are of
+//!   00000.json ...                    a unit that is done: its shards, and a hash of its documents; written after the shards
+//! ```
+//! A preparation that is started again reads every document again, which is cheap, and encodes those of the units that are not done.
+//! Units of other settings or files are removed first; so are all where the documents turn out to be others than the hash says.
+
+mod encode;
+mod held_out;
+mod plan;
+mod rounds;
+mod run;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod units;
+
+pub use encode::Encode;
+pub use settings::{HeldOut, PrepareSettings, UNIT_BYTES};
+
+use super::Prepared;
+use super::documents::Sources;
+use crate::storage::{DISK, Lock, create_dir_durably};
+use crate::{Error, Result};
+use std::path::Path;
+
+/// How a preparation ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The directory is prepared.
+    Finished(Prepared),
+    /// It was asked to stop; the units that are done are kept.
+    Stopped,
+}
+
+/// What a preparation tells while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// What was there is of no use, and was removed.
+    StartedOver {
+        /// Why.
+        reason: String,
+    },
+    /// Some documents more are done.
+    Advanced(Progress),
+}
+
+/// How far a preparation is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes read of the files of the corpus, as they lie on the disk.
+    pub bytes_read: u64,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Documents that are done, those of kept units included.
+    pub documents: u64,
+    /// Tokens of both splits.
+    pub tokens: u64,
+    /// Units that are done.
+    pub units: u64,
+    /// Of these, units that were there already.
+    pub kept_units: u64,
+}
+
+/// Prepares `directory`, which is made if it is not there: shards of the documents of `sources` in the ids of `tokenizer`. A directory
+/// that is prepared already, with the same settings from the same files, is left as it is. `stop` is asked between documents.
+///
+/// # Errors
+/// Those of [`Documents`](super::documents::Documents), a document that the tokenizer refuses, a split that gets no document, settings
+/// that cannot be meant, a directory with files of somebody else, another writer. The units that were done are kept.
+pub fn prepare(
+    settings: &PrepareSettings,
+    sources: &Sources,
+    tokenizer: &dyn Encode,
+    directory: &Path,
+    threads: usize,
+    progress: &mut dyn FnMut(Event),
+    stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Outcome> {
+    create_dir_durably(&DISK, directory)?;
+    plan::refuse_foreign_files(&DISK, directory)?;
+    let _lock = Lock::acquire(&directory.join(plan::LOCK)).map_err(|error| name_cure(error, directory))?;
+    run::Preparation { fs: &DISK, settings, sources, tokenizer, dir: directory, threads }.run(progress, stop)
+}
+
+/// The lock's own hint is for runs.
+fn name_cure(error: Error, directory: &Path) -> Error {
+    error.hint(format!("wait until the other program that prepares {} ends, or stop it", directory.display()))
+}
