@@ -153,7 +153,7 @@ impl<'a> Trainer<'a> {
             tokens_per_second: tokens_per_step as f64 / step_seconds,
             unix_time: crate::run::unix_time(),
         };
-        let written = self.run.logs.metrics.append(&row);
+        let written = self.run.logs.record_step(&row);
         self.note_failed_row(written);
         self.observer.stepped(&row, self.progress.loss_average);
     }
@@ -193,10 +193,8 @@ impl<'a> Trainer<'a> {
             return Ok(());
         }
         let rows = self.plan.objective.evaluate(&self.network.decoder, self.progress.step)?;
-        for row in &rows {
-            let written = self.run.logs.evaluations.append(row);
-            self.note_failed_row(written);
-        }
+        let written = self.run.logs.record_evaluation(&rows);
+        self.note_failed_row(written);
         self.held_out_loss = rows.iter().find(|row| row.metric == "loss").map(|row| row.value);
         self.observer.evaluated(&rows);
         Ok(())
@@ -208,10 +206,8 @@ impl<'a> Trainer<'a> {
         }
         let prompts = self.experiment.sampling.prompts.clone();
         let rows = prompts.into_iter().map(|prompt| self.continued(prompt)).collect::<Result<Vec<_>>>()?;
-        for row in &rows {
-            let written = self.run.logs.samples.append(row);
-            self.note_failed_row(written);
-        }
+        let written = self.run.logs.record_samples(&rows);
+        self.note_failed_row(written);
         self.observer.sampled(&rows);
         Ok(())
     }
