@@ -28,5 +28,5 @@ pub use load::{Resolved, load, resolve};
 pub use model::{Activation, ActivationQuantizer, Attention, BitLinearConfig, ModelConfig, NormPlacement, WeightQuantizer};
 pub use overrides::Overrides;
 pub use train::{
-    CheckpointConfig, DecayShape, EvaluationConfig, OptimizerConfig, SamplingConfig, ScheduleConfig, SecondStage, TrainConfig,
+    CheckpointConfig, DecayShape, EvaluationConfig, OptimizerConfig, SamplingConfig, SamplingMode, ScheduleConfig, SecondStage, TrainConfig,
 };

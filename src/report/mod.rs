@@ -3,6 +3,7 @@
 mod plot;
 #[cfg(feature = "torch")]
 mod progress_bar;
+mod samples;
 mod status_view;
 mod styled;
 mod terminal;

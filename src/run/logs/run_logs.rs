@@ -1,7 +1,7 @@
 //! All logs of a run together, as the trainer holds them.
 
-use super::{Log, LogRow};
 use super::tensorboard::TensorBoard;
+use super::{Log, LogRow};
 use crate::Result;
 use crate::run::{CodesRow, EvaluationRow, EventRow, MetricsRow, RunDirectory, SampleRow};
 use crate::storage::{FileSystem, create_dir_durably, remove_temporaries};
