@@ -8,6 +8,7 @@ fn program(name: &str) -> Command {
     let path = match name {
         "check-status" => env!("CARGO_BIN_EXE_check-status"),
         "plot-loss" => env!("CARGO_BIN_EXE_plot-loss"),
+        "estimate" => env!("CARGO_BIN_EXE_estimate"),
         #[cfg(feature = "torch")]
         "train" => env!("CARGO_BIN_EXE_train"),
         #[cfg(feature = "torch")]
@@ -58,6 +59,6 @@ macro_rules! binaries {
     )*};
 }
 
-binaries!(check_status "check-status", plot_loss "plot-loss");
+binaries!(check_status "check-status", plot_loss "plot-loss", estimate "estimate");
 #[cfg(feature = "torch")]
 binaries!(train "train", evaluate "evaluate", chat "chat");
