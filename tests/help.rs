@@ -8,6 +8,7 @@ fn program(name: &str) -> Command {
     let path = match name {
         "check-status" => env!("CARGO_BIN_EXE_check-status"),
         "plot-loss" => env!("CARGO_BIN_EXE_plot-loss"),
+        "estimate" => env!("CARGO_BIN_EXE_estimate"),
         #[cfg(feature = "text")]
         "train-tokenizer" => env!("CARGO_BIN_EXE_train-tokenizer"),
         #[cfg(feature = "torch")]
@@ -60,7 +61,7 @@ macro_rules! binaries {
     )*};
 }
 
-binaries!(check_status "check-status", plot_loss "plot-loss");
+binaries!(check_status "check-status", plot_loss "plot-loss", estimate "estimate");
 #[cfg(feature = "text")]
 binaries!(train_tokenizer "train-tokenizer");
 #[cfg(feature = "torch")]

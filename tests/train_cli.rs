@@ -114,7 +114,16 @@ fn stdout_holds_the_path_of_the_run_and_stderr_the_progress() {
     let runs = Runs::new();
     let output = finish(runs.start("mine", &["--num-steps", "12"]), 0);
     assert_eq!(stdout(&output), format!("{}\n", runs.run("mine").path().display()));
-    for words in ["step 1/12  loss 3.", "tok/s", "eta", "step 7  held out:  loss ", "step 11  2 + 7 =", "step 12/12", "finished"] {
+    for words in [
+        "step 1/12  loss 3.",
+        "tok/s",
+        "eta",
+        "step 7  held out:  loss ",
+        "step 11  greedy: 2 + 7 =",
+        "step 11  hot: 9 / 3 =",
+        "step 12/12",
+        "finished",
+    ] {
         assert!(stderr(&output).contains(words), "{words:?}: {}", stderr(&output));
     }
     assert!(!stderr(&output).contains('\u{1b}'), "no terminal codes where there is no terminal");

@@ -1,12 +1,10 @@
 //! What an experiment will cost, before anything is built: parameters, tokens, arithmetic, memory and disk. Estimates of memory are
-//! sums of what has to be held, not measurements; the allocator's share and the program itself come on top.
+//! sums of what has to be held, not measurements; what a step holds is the business of `memory`, time and price that of `accelerator`.
 
-use super::{Attention, Experiment, ModelConfig, NormPlacement, Precision, WeightQuantizer};
+use super::memory::FLOAT32;
+use super::{Experiment, Kernels, ModelConfig, Precision, StepMemory, WeightQuantizer};
 use serde::Serialize;
 use std::fmt;
-
-/// Bytes of a float32.
-const FLOAT32: u64 = 4;
 
 /// Trainable numbers, by part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -28,6 +26,8 @@ pub struct Estimate {
     pub parameters: ParameterCount,
     /// Whether projections are stored as codes when exported, rather than in full precision.
     pub has_quantized_weights: bool,
+    /// Optimizer steps of the whole run.
+    pub num_steps: u64,
     /// Tokens that one optimizer step sees.
     pub tokens_per_step: u64,
     /// Tokens of the whole run.
@@ -42,9 +42,11 @@ pub struct Estimate {
     pub gradient_bytes: u64,
     /// Both moments of AdamW, float32.
     pub moment_bytes: u64,
-    /// What the backward pass of one micro-batch needs from the forward pass.
-    pub activation_bytes: u64,
-    /// The four above.
+    /// Whose kernels the memory of a step is estimated for.
+    pub kernels: Kernels,
+    /// What a step holds beside these.
+    pub step: StepMemory,
+    /// All of it.
     pub memory_bytes: u64,
     /// One checkpoint: masters and moments.
     pub checkpoint_bytes: u64,
@@ -70,33 +72,6 @@ impl ModelConfig {
         let attention = 6.0 * (self.num_hidden_layers * self.num_attention_heads * self.query_and_value_dim()) as f64 * sequence as f64;
         6.0 * self.num_parameters() as f64 + attention
     }
-
-    /// Bytes that the forward pass keeps for the backward pass, for each token of a micro-batch.
-    ///
-    /// A block keeps, in float32, the residual stream before each norm (2 of width hidden), and, in the type of matrix products:
-    /// the quantized input of every projection, the output of each but o and down, what attention gives, the activation and its product
-    /// with up (intermediate each), and what each inner norm was given (o and down under sub-norms, all projections inside, the latents).
-    /// Latent attention keeps the keys that it puts together, too. Attention keeps no square matrix. After the blocks: the residual
-    /// stream, and logits with their logarithms and gradient, in float32.
-    pub fn activation_bytes_per_token(&self, precision: Precision) -> u64 {
-        let (hidden, intermediate, mixed) = (self.hidden_size, self.intermediate_size, self.attention_size());
-        let inputs: usize = self.projections().iter().map(|shape| shape.inputs).sum();
-        let outputs: usize = self.projections().iter().map(|shape| shape.outputs).sum::<usize>() - 2 * hidden;
-        let normed = match (self.bit_linear.norm, self.sub_norms) {
-            (NormPlacement::Inside, _) => inputs,
-            (NormPlacement::Outside, true) => mixed + intermediate,
-            (NormPlacement::Outside, false) => 0,
-        };
-        let latent = match self.attention {
-            Attention::GroupedQuery => 0,
-            Attention::Latent(latent) => {
-                self.num_attention_heads * latent.qk_head_dim() + latent.kv_lora_rank + latent.q_lora_rank.unwrap_or(0)
-            }
-        };
-        let products = (inputs + outputs + mixed + 2 * intermediate + normed + latent) as u64;
-        let block = 2 * hidden as u64 * FLOAT32 + products * precision.bytes();
-        self.num_hidden_layers as u64 * block + (hidden + 3 * self.vocab_size) as u64 * FLOAT32
-    }
 }
 
 impl Precision {
@@ -110,19 +85,26 @@ impl Precision {
 }
 
 impl Experiment {
-    /// What the experiment will cost. Meaningful for one that [`Experiment::validate`] accepts.
+    /// What the experiment will cost where its config says. Meaningful for one that [`Experiment::validate`] accepts.
     pub fn estimate(&self) -> Estimate {
+        self.estimate_for(self.likely_kernels())
+    }
+
+    /// What it will cost with these kernels.
+    pub fn estimate_for(&self, kernels: Kernels) -> Estimate {
         let parameters = self.model.parameter_count();
         let micro_batch = (self.train.batch_size * self.train.seq_len) as u64;
         let tokens_per_step = micro_batch * self.train.accumulation_steps as u64;
         let total_tokens = tokens_per_step.saturating_mul(self.train.num_steps);
         let flops_per_token = self.model.flops_per_token(self.train.seq_len);
         let master_bytes = parameters.total * FLOAT32;
-        let activation_bytes = micro_batch.saturating_mul(self.model.activation_bytes_per_token(self.precision));
+        let step = self.step_memory(kernels);
+        let held = [4 * master_bytes, step.operand_bytes, step.activation_bytes, step.transient_bytes, step.program_bytes];
         let checkpoint_bytes = 3 * master_bytes;
         Estimate {
             parameters,
             has_quantized_weights: self.model.bit_linear.weights != WeightQuantizer::None,
+            num_steps: self.train.num_steps,
             tokens_per_step,
             total_tokens,
             flops_per_token,
@@ -130,8 +112,9 @@ impl Experiment {
             master_bytes,
             gradient_bytes: master_bytes,
             moment_bytes: 2 * master_bytes,
-            activation_bytes,
-            memory_bytes: (4 * master_bytes).saturating_add(activation_bytes),
+            kernels,
+            step,
+            memory_bytes: held.into_iter().fold(0, u64::saturating_add),
             checkpoint_bytes,
             disk_bytes: checkpoint_bytes.saturating_mul(self.checkpoints.keep_last as u64 + 2),
         }
@@ -144,16 +127,19 @@ impl fmt::Display for Estimate {
         let parts = &self.parameters;
         let kind = if self.has_quantized_weights { "quantized" } else { "projections" };
         let counts = format!("embedding {}, {kind} {}, norms {}", count(parts.embedding), count(parts.projections), count(parts.norms));
+        let state = self.master_bytes + self.gradient_bytes + self.moment_bytes;
         let held = format!(
-            "masters {}, gradients {}, moments {}, activations {}",
-            bytes(self.master_bytes),
-            bytes(self.gradient_bytes),
-            bytes(self.moment_bytes),
-            bytes(self.activation_bytes)
+            "weights with gradients and moments {}, operands {}, activations {}, passing {}, program {}",
+            bytes(state),
+            bytes(self.step.operand_bytes),
+            bytes(self.step.activation_bytes),
+            bytes(self.step.transient_bytes),
+            bytes(self.step.program_bytes)
         );
         let lines = [
             ("parameters", count(parts.total), counts),
-            ("tokens", count(self.total_tokens), format!("{} a step", count(self.tokens_per_step))),
+            ("steps", count(self.num_steps), format!("{} tokens each", count(self.tokens_per_step))),
+            ("tokens", count(self.total_tokens), format!("{:.1} a parameter", self.total_tokens as f64 / parts.total as f64)),
             ("arithmetic", format!("{:.2e} FLOP", self.total_flops), format!("{:.2e} a token", self.flops_per_token)),
             ("memory", bytes(self.memory_bytes), held),
             ("checkpoint", bytes(self.checkpoint_bytes), format!("{} on disk in all", bytes(self.disk_bytes))),

@@ -88,7 +88,7 @@ impl Source<'_> {
         match experiment.first_problem() {
             None => Ok((experiment, warnings)),
             Some(problem) => {
-                let place = self.place_of(problem.key, &assignments);
+                let place = self.place_of(&problem.key, &assignments);
                 Err(Error::input(format!("{place}: {}", problem.message)).hint(problem.cure))
             }
         }
@@ -138,7 +138,10 @@ impl Source<'_> {
 
     /// The flag that set `key`, or its position in the file.
     fn place_of(&self, key: &str, assignments: &[Assignment]) -> String {
-        let sets_it = |assignment: &&Assignment| key == assignment.key || key.starts_with(&format!("{}.", assignment.key));
+        let sets_it = |assignment: &&Assignment| {
+            let below = key.strip_prefix(assignment.key.as_str());
+            below.is_some_and(|below| below.is_empty() || below.starts_with(['.', '[']))
+        };
         match assignments.iter().rev().find(sets_it) {
             Some(assignment) => assignment.flag.clone(),
             None => match schema().ok().and_then(|schema| stop_at(schema, key, Deserializer::from_str(self.text))) {

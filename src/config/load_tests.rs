@@ -1,6 +1,7 @@
 //! Claims about `load` and `check`: what a user reads for each mistake in a file, and that what is written loads back.
 
 use super::*;
+use crate::config::SamplingMode;
 use crate::config::example::{TEXT, experiment};
 
 /// The error for the example with `from` replaced by `to`.
@@ -94,6 +95,21 @@ fn a_wrong_type_shows_value_and_expectation() {
             format!("{}: `model.sub_norms` is \"yes\", expected true or false", at("sub_norms: true", "sub_norms: ".len())),
         ),
         ("[\"25 + 17 =\",", "[25,", format!("{}: `sampling.prompts[0]` is 25, expected text\nhint: put it in quotes", at("[\"25", 1))),
+        (
+            "top_p: 1.0",
+            "top_q: 1.0",
+            format!("{}: unknown key `sampling.modes[0].top_q`\nhint: the nearest key is `sampling.modes[0].top_p`", at("top_p: 1.0", 0)),
+        ),
+        (
+            "top_k: 0, top_p",
+            "top_p",
+            "config.yaml:75:7: the key `sampling.modes[0].top_k` is missing\nhint: add `top_k` to the section `sampling.modes[0]`: a whole number".to_string(),
+        ),
+        (
+            "top_p: 1.0",
+            "top_p: 1.5",
+            format!("{}: `sampling.modes[0].top_p` is 1.5: it must be above 0 and at most 1\nhint: 1 lets all tokens be candidates", at("top_p: 1.0", 0)),
+        ),
     ];
     for (from, to, expected) in cases {
         assert_eq!(error_after(from, to), expected, "{to}");
@@ -197,6 +213,8 @@ fn a_written_experiment_loads_back_the_same() {
         other.model.rms_norm_eps = 1e-3 / 7_f64.powi(index as i32 % 12);
         other.train.schedule.second_stage = other.train.schedule.second_stage.filter(|_| index % 2 == 0);
         other.sampling.prompts = [vec![], vec!["\n".into(), "7 * 8 =".into(), "12".into()]][index as usize % 2].clone();
+        let hot = SamplingMode { name: "hot".into(), temperature: 1.5, top_k: 10, top_p: 1.0 - f64::from(index) / 100.0 };
+        other.sampling.modes.extend((index % 3 == 0).then_some(hot));
         other.experiment = ["true", "1e3", "a.b", "null"][index as usize % 4].to_string();
         variants.push(other);
     }

@@ -1,6 +1,7 @@
 //! An experiment, from the YAML as written to the values that the trainer uses. Owns the schema, its checks, overrides and
 //! estimates; where a run keeps its copy is the business of `run`.
 
+mod accelerator;
 mod check;
 mod data;
 mod estimate;
@@ -11,6 +12,7 @@ mod hostile;
 mod hugging_face;
 mod keys;
 mod load;
+mod memory;
 mod model;
 mod overrides;
 mod rules;
@@ -20,17 +22,19 @@ mod trace;
 mod train;
 mod validate;
 
+pub use accelerator::{ACCELERATORS, Accelerator, Budget};
 pub use data::{ArithmeticConfig, DataConfig, OperatorShares, TokenizerConfig};
 pub use estimate::{Estimate, ParameterCount};
 pub use experiment::{DeviceChoice, Experiment, Precision};
 pub use hugging_face::{HuggingFaceConfig, PackedScale, TokenIds};
 pub use keys::{SchemaKey, schema_keys};
 pub use load::{Resolved, load, resolve};
+pub use memory::{Kernels, StepMemory};
 pub use model::{
     Activation, ActivationQuantizer, Attention, BitLinearConfig, LatentAttention, ModelConfig, NormPlacement, WeightQuantizer,
 };
 pub use overrides::Overrides;
 pub use shapes::ProjectionShape;
 pub use train::{
-    CheckpointConfig, DecayShape, EvaluationConfig, OptimizerConfig, SamplingConfig, ScheduleConfig, SecondStage, TrainConfig,
+    CheckpointConfig, DecayShape, EvaluationConfig, OptimizerConfig, SamplingConfig, SamplingMode, ScheduleConfig, SecondStage, TrainConfig,
 };

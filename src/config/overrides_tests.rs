@@ -143,6 +143,10 @@ fn mistakes_in_a_flag_name_the_flag() {
         ("=5", "the key is empty"),
         ("train.optimizer.learning_rate=-1", "`train.optimizer.learning_rate` is -1: it must be above 0 and at most 10\nhint: change it"),
         (
+            "sampling.modes=[{name: hot, temperature: -1, top_k: 0, top_p: 1}]",
+            "`sampling.modes[0].temperature` is -1: it must be 0 (the likeliest token always) to 100",
+        ),
+        (
             "data={arithmetic: {}}",
             "the key `data.arithmetic.largest_operand` is missing\nhint: add `largest_operand` to the section `data.arithmetic`: a whole number",
         ),

@@ -1,7 +1,9 @@
 //! The rules that a config's values obey, one function a section. Each problem names key, value and cure. In which order they are
 //! asked, and how a problem becomes an error, is the business of `validate`.
 
-use super::{Attention, DataConfig, Experiment, LatentAttention, ModelConfig, OperatorShares, OptimizerConfig, SecondStage, TrainConfig};
+use super::{
+    Attention, DataConfig, Experiment, LatentAttention, ModelConfig, OperatorShares, OptimizerConfig, SamplingConfig, SecondStage, TrainConfig,
+};
 use std::fmt;
 
 /// Enough for the longest run id: `bitnet_<parameters>_<name>_<time>` has at most 64 characters.
@@ -16,7 +18,7 @@ const NUM_SPECIAL_TOKENS: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
     /// The key to change, as a path.
-    pub key: &'static str,
+    pub key: String,
     /// Key, value and what is wrong.
     pub message: String,
     /// What to do.
@@ -27,11 +29,11 @@ pub(super) struct Problem {
 pub(super) type Verdict = std::result::Result<(), Problem>;
 
 /// Fine if `is_fine`; otherwise `key` with `value` violates `rule`, and `cure` helps.
-fn require(is_fine: bool, key: &'static str, value: impl fmt::Display, rule: impl fmt::Display, cure: impl fmt::Display) -> Verdict {
+fn require(is_fine: bool, key: &str, value: impl fmt::Display, rule: impl fmt::Display, cure: impl fmt::Display) -> Verdict {
     if is_fine {
         return Ok(());
     }
-    Err(Problem { key, message: format!("`{key}` is {value}: {rule}"), cure: cure.to_string() })
+    Err(Problem { key: key.to_owned(), message: format!("`{key}` is {value}: {rule}"), cure: cure.to_string() })
 }
 
 pub(super) fn name(name: &str) -> Verdict {
@@ -43,17 +45,17 @@ pub(super) fn name(name: &str) -> Verdict {
     require(is_fine, "experiment", format!("{name:?}"), rule, "start it with a letter or digit, as in `arithmetic`")
 }
 
-fn size(key: &'static str, value: usize, largest: usize) -> Verdict {
+fn size(key: &str, value: usize, largest: usize) -> Verdict {
     let rule = format!("it must be 1 to {largest}");
     require((1..=largest).contains(&value), key, value, rule, "change it")
 }
 
-fn positive(key: &'static str, value: f64, largest: f64) -> Verdict {
+fn positive(key: &str, value: f64, largest: f64) -> Verdict {
     let rule = format!("it must be above 0 and at most {largest}");
     require(value > 0.0 && value <= largest, key, value, rule, "change it")
 }
 
-fn share(key: &'static str, value: f64) -> Verdict {
+fn share(key: &str, value: f64) -> Verdict {
     require((0.0..1.0).contains(&value), key, value, "it must be at least 0 and below 1", "change it")
 }
 
@@ -124,7 +126,7 @@ pub(super) fn optimizer(optimizer: &OptimizerConfig) -> Verdict {
 }
 
 /// A step multiplies a weight by `1 - rate * decay`.
-fn weight_decay(key: &'static str, decay: f64, learning_rate: f64) -> Verdict {
+fn weight_decay(key: &str, decay: f64, learning_rate: f64) -> Verdict {
     require(decay >= 0.0 && decay.is_finite(), key, decay, "it must be 0 or more", "0 switches it off")?;
     let rule = format!("times the learning rate {learning_rate} it reaches 1, which erases the weights in one step");
     require(decay * learning_rate < 1.0, key, decay, rule, "the usual value is 0.1")
@@ -182,14 +184,34 @@ pub(super) fn cadences(experiment: &Experiment) -> Verdict {
     let rule = "no checkpoint would be kept";
     require(checkpoints.keep_last > 0, "checkpoints.keep_last", checkpoints.keep_last, rule, "take at least 1; 2 survives a damaged one")?;
     size("evaluation.num_problems", experiment.evaluation.num_problems, 1 << 24)?;
+    let is_fine = sampling.max_new_tokens > 0 || sampling.prompts.is_empty();
     let cure = "take at least 1, or `prompts: []` for no samples";
-    require(
-        sampling.max_new_tokens > 0 || sampling.prompts.is_empty(),
-        "sampling.max_new_tokens",
-        sampling.max_new_tokens,
-        "prompts would not be continued",
-        cure,
-    )
+    require(is_fine, "sampling.max_new_tokens", sampling.max_new_tokens, "prompts would not be continued", cure)
+}
+
+pub(super) fn sampling_modes(sampling: &SamplingConfig) -> Verdict {
+    let has_enough = !sampling.modes.is_empty() || sampling.prompts.is_empty();
+    let cure = "add one: {name: greedy, temperature: 0.0, top_k: 0, top_p: 1.0}";
+    require(has_enough, "sampling.modes", "[]", "prompts would not be continued", cure)?;
+    for (index, mode) in sampling.modes.iter().enumerate() {
+        let key = |name: &str| format!("sampling.modes[{index}].{name}");
+        mode_name(&key("name"), &mode.name)?;
+        let is_first = sampling.modes[..index].iter().all(|other| other.name != mode.name);
+        require(is_first, &key("name"), format!("{:?}", mode.name), "another mode has this name", "give each a name of its own")?;
+        let rule = "it must be 0 (the likeliest token always) to 100";
+        require((0.0..=100.0).contains(&mode.temperature), &key("temperature"), mode.temperature, rule, "1 leaves the logits as they are")?;
+        let is_share = mode.top_p > 0.0 && mode.top_p <= 1.0;
+        require(is_share, &key("top_p"), mode.top_p, "it must be above 0 and at most 1", "1 lets all tokens be candidates")?;
+    }
+    Ok(())
+}
+
+/// It becomes a tag in TensorBoard.
+fn mode_name(key: &str, name: &str) -> Verdict {
+    let allowed = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+    let is_fine = !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(allowed);
+    let rule = format!("it has 1 to {LONGEST_NAME} letters, digits, dots, hyphens or underscores");
+    require(is_fine, key, format!("{name:?}"), rule, "such as `greedy`")
 }
 
 /// Sequences, problems and samples fit the positions that the model knows.

@@ -102,10 +102,26 @@ pub struct EvaluationConfig {
 pub struct SamplingConfig {
     /// Every so many steps, and after the last; 0 only after the last.
     pub every: u64,
-    /// Each is continued greedily.
+    /// Each is continued in each of the modes.
     pub prompts: Vec<String>,
     /// At most so many tokens are added.
     pub max_new_tokens: usize,
+    /// How the next token is chosen.
+    pub modes: Vec<SamplingMode>,
+}
+
+/// A way to choose the next token, and what it is called in the logs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SamplingMode {
+    /// `greedy`, `nucleus` ...
+    pub name: String,
+    /// Divides the logits; 0 takes the likeliest token always.
+    pub temperature: f64,
+    /// Only the likeliest so many are candidates; 0 means all.
+    pub top_k: usize,
+    /// Only the likeliest whose probabilities together reach this are candidates; 1 means all.
+    pub top_p: f64,
 }
 
 /// When the state is saved, and how many are kept.

@@ -22,6 +22,7 @@ impl Experiment {
             .and_then(|()| rules::schedule(&self.train))
             .and_then(|()| rules::data(&self.data))
             .and_then(|()| rules::cadences(self))
+            .and_then(|()| rules::sampling_modes(&self.sampling))
             .and_then(|()| rules::lengths(self))
             .and_then(|()| rules::alphabet(self));
         verdict.err()

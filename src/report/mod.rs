@@ -1,14 +1,17 @@
 //! What people see: the progress of a training run, the status of runs, plots, and what every binary begins and ends with.
 
+mod budget_view;
 mod plot;
 #[cfg(feature = "torch")]
 mod progress_bar;
+mod samples;
 mod status_view;
 mod styled;
 mod terminal;
 mod units;
 mod watch;
 
+pub use budget_view::{accelerator_table, budget_view, measured_view};
 pub use plot::{Curve, PictureFormat, PlotOptions, Point, XAxis, draw_in_terminal, draw_picture};
 #[cfg(feature = "torch")]
 pub use progress_bar::TrainingProgress;

@@ -1,5 +1,6 @@
 //! A run drawn while it trains: a bar on a terminal, a line every few seconds elsewhere. Always on stderr.
 
+use super::samples::sample_lines;
 use super::units::duration;
 use crate::run::{EvaluationRow, MetricsRow, Observer, SampleRow};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -83,8 +84,8 @@ impl Observer for TrainingProgress {
     }
 
     fn sampled(&mut self, rows: &[SampleRow]) {
-        for row in rows {
-            self.line(&format!("step {}  {}{}", row.step, row.prompt, row.completion.trim_end()));
+        for (row, text) in rows.iter().zip(sample_lines(rows)) {
+            self.line(&format!("step {}  {text}", row.step));
         }
     }
 

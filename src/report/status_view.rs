@@ -1,5 +1,6 @@
 //! A run's status as a page for people, and the table of all runs. What the numbers are is the business of `run`.
 
+use super::samples::sample_lines;
 use super::styled::{Emphasis, Styled, printable, shortened};
 use super::units::{count, duration, number, share};
 use crate::run::{CodesSummary, EvaluationSummary, SampleRow, State, Status};
@@ -139,10 +140,9 @@ impl Page {
 
     fn samples(&mut self, samples: &[SampleRow]) {
         let room = self.width.saturating_sub(LABEL_WIDTH).max(10);
-        for (index, sample) in samples.iter().enumerate() {
+        for (index, line) in sample_lines(samples).enumerate() {
             let label = if index == 0 { "samples" } else { "" };
-            let text = shortened(&printable(format!("{}{}", sample.prompt, sample.completion).trim_end()), room);
-            self.text.push(Emphasis::Faint, format!("{label:LABEL_WIDTH$}")).push(Emphasis::Plain, text).end_line();
+            self.text.push(Emphasis::Faint, format!("{label:LABEL_WIDTH$}")).push(Emphasis::Plain, shortened(&line, room)).end_line();
         }
     }
 

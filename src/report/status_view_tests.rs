@@ -36,7 +36,7 @@ fn no_line_is_wider_than_the_window() {
     let mut status = status();
     status.reason = Some("word ".repeat(60));
     status.id = "x".repeat(100);
-    status.samples = vec![SampleRow { step: 1, prompt: "y".repeat(200), completion: "\x1b[2J\nz".to_owned() }];
+    status.samples = vec![SampleRow { step: 1, prompt: "y".repeat(200), mode: "greedy".to_owned(), completion: "\x1b[2J\nz".to_owned() }];
     for width in [40, 80, 200] {
         let page = status_view(&status, width).render(false);
         let table = run_table(&[status.clone(), status.clone()], width.max(80)).render(false);

@@ -133,6 +133,11 @@ impl RunDirectory {
         self.logs_dir().join("events.jsonl")
     }
 
+    /// The rows of metrics, evaluations and samples as TensorBoard reads them.
+    pub fn tensorboard_dir(&self) -> PathBuf {
+        self.logs_dir().join("tensorboard")
+    }
+
     /// One folder a checkpoint.
     pub fn checkpoints_dir(&self) -> PathBuf {
         self.path.join("checkpoints")

@@ -45,8 +45,15 @@ pub struct SampleRow {
     pub step: u64,
     /// What was given.
     pub prompt: String,
+    /// The name of the sampling mode. Logs from before there were any have none: they are greedy.
+    #[serde(default = "greedy")]
+    pub mode: String,
     /// What the model added.
     pub completion: String,
+}
+
+fn greedy() -> String {
+    "greedy".to_owned()
 }
 
 /// A row of `logs/codes.csv`: what the weight quantizer makes of one matrix.

@@ -9,6 +9,7 @@ mod objective;
 mod plan;
 mod pretrain;
 mod progress;
+mod samples;
 mod save;
 mod step;
 mod stop;

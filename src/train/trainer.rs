@@ -9,8 +9,7 @@ use super::step::{StepNumbers, StepOutcome, take_step};
 use super::stop::{StopReason, StopSignal};
 use crate::config::{Experiment, WeightQuantizer};
 use crate::libtorch::{caught, peak_memory_bytes};
-use crate::model::{Sampler, SamplingOptions, generate};
-use crate::run::{ActiveRun, Checkpoint, Event, MetricsRow, Observer, SampleRow};
+use crate::run::{ActiveRun, Checkpoint, Event, MetricsRow, Observer};
 use crate::schedule::{learning_rate, quantization_share, weight_decay};
 use crate::{Error, Result};
 use std::time::Instant;
@@ -32,7 +31,7 @@ pub struct Trainer<'a> {
     /// Whether the last row could be written; else rows wait in memory for the next save.
     pub(super) is_recording: bool,
     stop: StopSignal,
-    observer: &'a mut dyn Observer,
+    pub(super) observer: &'a mut dyn Observer,
 }
 
 /// How a run ended without an error.
@@ -169,7 +168,7 @@ impl<'a> Trainer<'a> {
             tokens_per_second: tokens_per_step as f64 / step_seconds,
             unix_time: crate::run::unix_time(),
         };
-        let written = self.run.logs.metrics.append(&row);
+        let written = self.run.logs.record_step(&row);
         self.note_failed_row(written);
         self.observer.stepped(&row, self.progress.loss_average);
     }
@@ -196,7 +195,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// A full disk does not end a run: rows that cannot be written are kept, and a save, which needs them, tries again.
-    fn note_failed_row(&mut self, written: Result<()>) {
+    pub(super) fn note_failed_row(&mut self, written: Result<()>) {
         let Err(error) = written else { return };
         if std::mem::replace(&mut self.is_recording, false) {
             self.note(&format!("warning: {error}; rows are kept in memory, and the next save tries again"));
@@ -209,48 +208,14 @@ impl<'a> Trainer<'a> {
             return Ok(());
         }
         let rows = self.plan.objective.evaluate(&self.network.decoder, self.progress.step)?;
-        for row in &rows {
-            let written = self.run.logs.evaluations.append(row);
-            self.note_failed_row(written);
-        }
+        let written = self.run.logs.record_evaluation(&rows);
+        self.note_failed_row(written);
         self.held_out_loss = rows.iter().find(|row| row.metric == "loss").map(|row| row.value);
         self.observer.evaluated(&rows);
         Ok(())
     }
 
-    fn sample(&mut self) -> Result<()> {
-        if !self.is_due(self.experiment.sampling.every) {
-            return Ok(());
-        }
-        let prompts = self.experiment.sampling.prompts.clone();
-        let rows = prompts.into_iter().map(|prompt| self.continued(prompt)).collect::<Result<Vec<_>>>()?;
-        for row in &rows {
-            let written = self.run.logs.samples.append(row);
-            self.note_failed_row(written);
-        }
-        self.observer.sampled(&rows);
-        Ok(())
-    }
-
-    fn continued(&self, prompt: String) -> Result<SampleRow> {
-        let context = self.experiment.model.max_position_embeddings;
-        let mut ids = Vec::new();
-        generate(
-            &self.network.decoder,
-            &self.plan.tokenizer.encode(&prompt)?,
-            context,
-            self.experiment.sampling.max_new_tokens,
-            &mut Sampler::new(SamplingOptions::GREEDY),
-            |id| {
-                ids.push(id);
-                !self.plan.endings.contains(&id)
-            },
-        )?;
-        let completion = self.plan.tokenizer.decode(&ids);
-        Ok(SampleRow { step: self.progress.step, prompt, completion })
-    }
-
-    fn is_due(&self, cadence: u64) -> bool {
+    pub(super) fn is_due(&self, cadence: u64) -> bool {
         let is_last = self.progress.step == self.experiment.train.num_steps;
         is_last || cadence > 0 && self.progress.step.is_multiple_of(cadence)
     }

@@ -73,7 +73,7 @@ fn live(fs: &dyn FileSystem, history: &mut History, life: u64, random: &mut Spli
     for _ in 0..SAVES_IN_A_LIFE {
         for _ in 0..2 {
             step += 1;
-            logs.metrics.append(&row(step))?;
+            logs.record_step(&row(step))?;
         }
         logs.sync()?;
         save(&mut store, history, Version { step, variant: life })?;

@@ -5,6 +5,7 @@ mod log;
 mod read;
 mod row;
 mod run_logs;
+mod tensorboard;
 
 #[cfg(test)]
 mod tests;

@@ -65,8 +65,20 @@ fn every_kind_of_row_is_read_back_as_it_was_written() {
     assert_round_trip(&[evaluation(0, 1e-17)]);
     let codes = CodesRow { step: 2, layer: 3, matrix: "q_proj".into(), minus: 0.3, zero: 0.4, plus: 0.3, flipped: 0.0 };
     assert_round_trip(&[codes]);
-    assert_round_trip(&[SampleRow { step: 4, prompt: "1 + 1 =\n\u{1b}[2J".into(), completion: "\0\u{1F980}\r\n".into() }]);
+    assert_round_trip(&[SampleRow {
+        step: 4,
+        prompt: "1 + 1 =\n\u{1b}[2J".into(),
+        mode: "greedy".into(),
+        completion: "\0\u{1F980}\r\n".into(),
+    }]);
     assert_round_trip(&[event(5), EventRow { event: Event::Finished, ..event(6) }]);
+}
+
+#[test]
+fn samples_from_before_there_were_modes_are_greedy() {
+    let fs = ForgetfulFileSystem::new();
+    append_raw(&fs, b"{\"step\":4,\"prompt\":\"a\",\"completion\":\"b\"}\n");
+    assert_eq!(rows_of::<SampleRow>(&fs), [SampleRow { step: 4, prompt: "a".into(), mode: "greedy".into(), completion: "b".into() }]);
 }
 
 #[test]
@@ -196,5 +208,7 @@ fn all_logs_are_synced_together() {
     let mut logs = RunLogs::open(&fs, &RunDirectory::new("r"), 0).unwrap();
     synced.lock().unwrap().clear();
     logs.sync().unwrap();
-    assert_eq!(*synced.lock().unwrap(), ["metrics.csv", "eval.csv", "codes.csv", "samples.jsonl", "events.jsonl"]);
+    let mut synced = synced.lock().unwrap().clone();
+    assert!(synced.remove(0).starts_with("events.out.tfevents."));
+    assert_eq!(synced, ["metrics.csv", "eval.csv", "codes.csv", "samples.jsonl", "events.jsonl"]);
 }

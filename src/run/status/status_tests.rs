@@ -174,7 +174,7 @@ fn the_last_evaluation_samples_and_codes_are_those_of_the_last_step() {
         &fake.run.evaluation_path(),
         &[evaluation(400, "loss", 1.0), evaluation(800, "loss", f64::NAN), evaluation(800, "exact_match/add", 0.5)],
     );
-    let sample = |step, prompt: &str| SampleRow { step, prompt: prompt.to_owned(), completion: " 2".to_owned() };
+    let sample = |step, prompt: &str| SampleRow { step, prompt: prompt.to_owned(), mode: "greedy".to_owned(), completion: " 2".to_owned() };
     fake.write(&fake.run.samples_path(), &[sample(400, "old"), sample(800, "1 + 1 ="), sample(800, "2 / 1 =")]);
     let codes = |step, zero| CodesRow { step, layer: 0, matrix: "q_proj".to_owned(), minus: 0.25, zero, plus: 0.25, flipped: 0.01 };
     fake.write(&fake.run.codes_path(), &[codes(400, 0.9), codes(800, 0.25), codes(800, 0.75)]);
