@@ -1,14 +1,7 @@
-//! Where training text comes from and how it becomes token ids.
+//! Where training data come from. A corpus of text has its keys in `text`.
 
+use super::TextConfig;
 use serde::{Deserialize, Serialize};
-
-/// How text becomes token ids.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum TokenizerConfig {
-    /// One token for each character of the data's alphabet.
-    Characters,
-}
 
 /// Where problems or text come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +9,8 @@ pub enum TokenizerConfig {
 pub enum DataConfig {
     /// Arithmetic problems made on the fly.
     Arithmetic(ArithmeticConfig),
+    /// Documents of text, prepared once.
+    Text(TextConfig),
 }
 
 /// Problems `a op b = c`.
@@ -41,34 +36,28 @@ pub struct OperatorShares {
 }
 
 impl DataConfig {
-    /// Every character that this source can produce, in code point order: the tokens of a character tokenizer.
-    pub fn alphabet(&self) -> &'static str {
+    /// The corpus, where there is one.
+    pub fn text(&self) -> Option<&TextConfig> {
         match self {
-            DataConfig::Arithmetic(_) => "\n *+-/0123456789=",
-        }
-    }
-
-    /// The longest piece of text that must stay whole within a sequence: `99 * 99 = 9801` and a newline.
-    pub fn longest_problem(&self) -> String {
-        match self {
-            DataConfig::Arithmetic(arithmetic) => arithmetic.longest_problem(),
-        }
-    }
-
-    /// How many distinct operand pairs are held out, about.
-    pub fn num_held_out(&self) -> u64 {
-        match self {
-            DataConfig::Arithmetic(arithmetic) => {
-                let operands = u128::from(arithmetic.largest_operand) + 1;
-                let held_out = operands * operands * u128::from(arithmetic.held_out_percent) / 100;
-                u64::try_from(held_out).unwrap_or(u64::MAX)
-            }
+            DataConfig::Arithmetic(_) => None,
+            DataConfig::Text(text) => Some(text),
         }
     }
 }
 
 impl ArithmeticConfig {
-    fn longest_problem(&self) -> String {
+    /// Every character that problems are written with, in code point order: the tokens of a character tokenizer.
+    pub const ALPHABET: &'static str = "\n *+-/0123456789=";
+
+    /// How many distinct operand pairs are held out, about.
+    pub fn num_held_out(&self) -> u64 {
+        let operands = u128::from(self.largest_operand) + 1;
+        let held_out = operands * operands * u128::from(self.held_out_percent) / 100;
+        u64::try_from(held_out).unwrap_or(u64::MAX)
+    }
+
+    /// The longest piece of text that must stay whole within a sequence: `99 * 99 = 9801` and a newline.
+    pub fn longest_problem(&self) -> String {
         let largest = i128::from(self.largest_operand);
         let same_digits = 10_i128.pow(largest.max(1).ilog10());
         let OperatorShares { add, subtract, multiply, divide } = self.operators;

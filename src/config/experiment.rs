@@ -20,6 +20,7 @@ pub struct Experiment {
     /// The decoder.
     pub model: ModelConfig,
     /// How text becomes token ids.
+    #[serde(with = "serde_yaml::with::singleton_map")]
     pub tokenizer: TokenizerConfig,
     /// Where problems or text come from: one key that names the source, over its settings.
     #[serde(with = "serde_yaml::with::singleton_map")]

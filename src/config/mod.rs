@@ -16,14 +16,16 @@ mod memory;
 mod model;
 mod overrides;
 mod rules;
+mod rules_of_data;
 mod schema;
+mod text;
 mod shapes;
 mod trace;
 mod train;
 mod validate;
 
 pub use accelerator::{ACCELERATORS, Accelerator, Budget};
-pub use data::{ArithmeticConfig, DataConfig, OperatorShares, TokenizerConfig};
+pub use data::{ArithmeticConfig, DataConfig, OperatorShares};
 pub use estimate::{Estimate, ParameterCount};
 pub use experiment::{DeviceChoice, Experiment, Precision};
 pub use hugging_face::{HuggingFaceConfig, PackedScale, TokenIds};
@@ -35,6 +37,7 @@ pub use model::{
 };
 pub use overrides::Overrides;
 pub use shapes::ProjectionShape;
+pub use text::{BadRecords, BytePairConfig, HeldOut, HubSource, TextConfig, TextSource, TokenizerConfig};
 pub use train::{
     CheckpointConfig, DecayShape, EvaluationConfig, OptimizerConfig, SamplingConfig, SamplingMode, ScheduleConfig, SecondStage, TrainConfig,
 };

@@ -1,18 +1,13 @@
 //! The rules that a config's values obey, one function a section. Each problem names key, value and cure. In which order they are
 //! asked, and how a problem becomes an error, is the business of `validate`.
 
-use super::{
-    Attention, DataConfig, Experiment, LatentAttention, ModelConfig, OperatorShares, OptimizerConfig, SamplingConfig, SecondStage, TrainConfig,
-};
+use super::{Attention, Experiment, LatentAttention, ModelConfig, OptimizerConfig, SamplingConfig, SecondStage, TrainConfig};
 use std::fmt;
 
 /// Enough for the longest run id: `bitnet_<parameters>_<name>_<time>` has at most 64 characters.
 const LONGEST_NAME: usize = 36;
 /// Beyond any model that fits a machine: what is larger is a slip of the finger.
 const WIDEST: usize = 1 << 18;
-
-/// Padding, begin, end and unknown, which every tokenizer here has beside its characters (`tokenizer::SPECIAL_TOKENS`).
-const NUM_SPECIAL_TOKENS: usize = 4;
 
 /// A value that cannot be meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +24,7 @@ pub(super) struct Problem {
 pub(super) type Verdict = std::result::Result<(), Problem>;
 
 /// Fine if `is_fine`; otherwise `key` with `value` violates `rule`, and `cure` helps.
-fn require(is_fine: bool, key: &str, value: impl fmt::Display, rule: impl fmt::Display, cure: impl fmt::Display) -> Verdict {
+pub(super) fn require(is_fine: bool, key: &str, value: impl fmt::Display, rule: impl fmt::Display, cure: impl fmt::Display) -> Verdict {
     if is_fine {
         return Ok(());
     }
@@ -45,12 +40,12 @@ pub(super) fn name(name: &str) -> Verdict {
     require(is_fine, "experiment", format!("{name:?}"), rule, "start it with a letter or digit, as in `arithmetic`")
 }
 
-fn size(key: &str, value: usize, largest: usize) -> Verdict {
+pub(super) fn size(key: &str, value: usize, largest: usize) -> Verdict {
     let rule = format!("it must be 1 to {largest}");
     require((1..=largest).contains(&value), key, value, rule, "change it")
 }
 
-fn positive(key: &str, value: f64, largest: f64) -> Verdict {
+pub(super) fn positive(key: &str, value: f64, largest: f64) -> Verdict {
     let rule = format!("it must be above 0 and at most {largest}");
     require(value > 0.0 && value <= largest, key, value, rule, "change it")
 }
@@ -151,39 +146,13 @@ fn second_stage(stage: &SecondStage) -> Verdict {
     weight_decay("train.schedule.second_stage.weight_decay", stage.weight_decay, stage.learning_rate)
 }
 
-pub(super) fn data(data: &DataConfig) -> Verdict {
-    let DataConfig::Arithmetic(arithmetic) = data;
-    let (operand, percent) = (arithmetic.largest_operand, arithmetic.held_out_percent);
-    let rule = "operands are 0 to this, and 1 to 999 is supported";
-    require((1..=999).contains(&operand), "data.arithmetic.largest_operand", operand, rule, "99 gives two digits")?;
-    let rule = "a share in percent, 1 to 90: something must be left to train on and to test on";
-    require((1..=90).contains(&percent), "data.arithmetic.held_out_percent", percent, rule, "10 is usual")?;
-    operators(&arithmetic.operators)?;
-    let rule = format!("with largest_operand = {operand} no operand pair would be held out");
-    require(data.num_held_out() > 0, "data.arithmetic.held_out_percent", percent, rule, "take larger operands or a larger share")
-}
-
-fn operators(shares: &OperatorShares) -> Verdict {
-    let named = [
-        ("data.arithmetic.operators.add", shares.add),
-        ("data.arithmetic.operators.subtract", shares.subtract),
-        ("data.arithmetic.operators.multiply", shares.multiply),
-        ("data.arithmetic.operators.divide", shares.divide),
-    ];
-    for (key, share) in named {
-        require((0.0..=1e6).contains(&share), key, share, "a share is 0 or more, and at most 1000000", "0 leaves the operator out")?;
-    }
-    let total: f64 = named.iter().map(|(_, share)| share).sum();
-    require(total > 0.0, "data.arithmetic.operators", "all zero", "no problem could be asked", "give at least one operator a share")
-}
-
 pub(super) fn cadences(experiment: &Experiment) -> Verdict {
     let (checkpoints, sampling) = (&experiment.checkpoints, &experiment.sampling);
     let cure = "take as many steps as you can bear to lose";
     require(checkpoints.every > 0, "checkpoints.every", checkpoints.every, "the state would never be saved", cure)?;
     let rule = "no checkpoint would be kept";
     require(checkpoints.keep_last > 0, "checkpoints.keep_last", checkpoints.keep_last, rule, "take at least 1; 2 survives a damaged one")?;
-    size("evaluation.num_problems", experiment.evaluation.num_problems, 1 << 24)?;
+    size("evaluation.num_examples", experiment.evaluation.num_examples, 1 << 24)?;
     let is_fine = sampling.max_new_tokens > 0 || sampling.prompts.is_empty();
     let cure = "take at least 1, or `prompts: []` for no samples";
     require(is_fine, "sampling.max_new_tokens", sampling.max_new_tokens, "prompts would not be continued", cure)
@@ -212,39 +181,4 @@ fn mode_name(key: &str, name: &str) -> Verdict {
     let is_fine = !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(allowed);
     let rule = format!("it has 1 to {LONGEST_NAME} letters, digits, dots, hyphens or underscores");
     require(is_fine, key, format!("{name:?}"), rule, "such as `greedy`")
-}
-
-/// Sequences, problems and samples fit the positions that the model knows.
-pub(super) fn lengths(experiment: &Experiment) -> Verdict {
-    let (sequence, positions) = (experiment.train.seq_len, experiment.model.max_position_embeddings);
-    let rule = format!("the model has only model.max_position_embeddings = {positions}");
-    let cure = format!("--seq-len {positions}, or --set model.max_position_embeddings={sequence}");
-    require(sequence <= positions, "train.seq_len", sequence, rule, cure)?;
-    let problem = experiment.data.longest_problem();
-    let rule = format!("one problem such as {problem:?} has {} tokens", problem.chars().count());
-    require(problem.chars().count() <= sequence, "train.seq_len", sequence, rule, "take longer sequences or smaller operands")?;
-    for prompt in &experiment.sampling.prompts {
-        let length = prompt.chars().count().saturating_add(experiment.sampling.max_new_tokens);
-        let rule = format!("with max_new_tokens it has {length} tokens, more than model.max_position_embeddings = {positions}");
-        require(length <= positions, "sampling.prompts", format!("{prompt:?}"), rule, "shorten it, or take fewer new tokens")?;
-    }
-    Ok(())
-}
-
-/// The vocabulary holds the tokenizer's characters, and prompts consist of them.
-pub(super) fn alphabet(experiment: &Experiment) -> Verdict {
-    let alphabet = experiment.data.alphabet();
-    let (rows, needed) = (experiment.model.vocab_size, alphabet.chars().count() + NUM_SPECIAL_TOKENS);
-    let rule = format!("the tokenizer has {needed} tokens");
-    require(rows >= needed, "model.vocab_size", rows, rule, format!("take {} or more", needed.next_power_of_two()))?;
-    for prompt in &experiment.sampling.prompts {
-        let stranger = prompt.chars().find(|character| !alphabet.contains(*character));
-        let rule = match stranger {
-            Some(character) => format!("the tokenizer does not know {character:?}"),
-            None => "an empty prompt asks for nothing".to_string(),
-        };
-        let is_fine = stranger.is_none() && !prompt.is_empty();
-        require(is_fine, "sampling.prompts", format!("{prompt:?}"), rule, "write it as problems are: \"25 + 17 =\"")?;
-    }
-    Ok(())
 }

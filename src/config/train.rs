@@ -92,8 +92,8 @@ pub enum DecayShape {
 pub struct EvaluationConfig {
     /// Every so many steps, and after the last; 0 only after the last.
     pub every: u64,
-    /// Held-out problems of each operator.
-    pub num_problems: usize,
+    /// Held-out problems of each operator, or sequences of text of `train.seq_len` tokens.
+    pub num_examples: usize,
 }
 
 /// Which prompts are continued while training, and when.

@@ -2,7 +2,8 @@
 //! experiment. Where in a file the key stands is added by `load`.
 
 use super::rules::{self, Problem};
-use super::{Experiment, ModelConfig};
+use super::rules_of_data;
+use super::{DataConfig, Experiment, ModelConfig};
 use crate::{Error, Result};
 
 impl Experiment {
@@ -20,11 +21,11 @@ impl Experiment {
             .and_then(|()| rules::train(&self.train))
             .and_then(|()| rules::optimizer(&self.train.optimizer))
             .and_then(|()| rules::schedule(&self.train))
-            .and_then(|()| rules::data(&self.data))
+            .and_then(|()| rules_of_data::data(self))
             .and_then(|()| rules::cadences(self))
             .and_then(|()| rules::sampling_modes(&self.sampling))
-            .and_then(|()| rules::lengths(self))
-            .and_then(|()| rules::alphabet(self));
+            .and_then(|()| rules_of_data::lengths(self))
+            .and_then(|()| rules_of_data::vocabulary(self));
         verdict.err()
     }
 
@@ -36,9 +37,11 @@ impl Experiment {
             warnings
                 .push(format!("train.schedule.second_stage.learning_rate is {}, above the first stage's {first}", second.learning_rate));
         }
-        let (held_out, wanted) = (self.data.num_held_out(), self.evaluation.num_problems as u64);
-        if held_out < wanted {
-            warnings.push(format!("evaluation.num_problems is {wanted}, but only about {held_out} operand pairs are held out"));
+        if let DataConfig::Arithmetic(arithmetic) = &self.data {
+            let (held_out, wanted) = (arithmetic.num_held_out(), self.evaluation.num_examples as u64);
+            if held_out < wanted {
+                warnings.push(format!("evaluation.num_examples is {wanted}, but only about {held_out} operand pairs are held out"));
+            }
         }
         warnings
     }

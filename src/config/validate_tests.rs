@@ -109,7 +109,7 @@ fn each_value_of_the_run_is_refused_under_its_own_key() {
         ("data.arithmetic.operators", |it| {
             arithmetic(it).operators = crate::config::OperatorShares { add: 0.0, subtract: 0.0, multiply: 0.0, divide: 0.0 }
         }),
-        ("evaluation.num_problems", |it| it.evaluation.num_problems = 0),
+        ("evaluation.num_examples", |it| it.evaluation.num_examples = 0),
         ("sampling.prompts", |it| it.sampling.prompts.push(String::new())),
         ("sampling.prompts", |it| it.sampling.max_new_tokens = 60),
         ("sampling.max_new_tokens", |it| it.sampling.max_new_tokens = 0),
@@ -142,7 +142,7 @@ fn the_longest_problem_is_the_longest_of_all() {
                 _ => format!("{a} / {b} = {}\n", a / b),
             });
             let longest = answers.map(|text| text.len()).max().unwrap();
-            assert_eq!(DataConfig::Arithmetic(config).longest_problem().len(), longest, "operator {operator} up to {largest}");
+            assert_eq!(config.longest_problem().len(), longest, "operator {operator} up to {largest}");
         }
     }
 }
@@ -157,7 +157,7 @@ fn what_is_unlikely_but_possible_is_a_warning() {
         unlikely.warnings(),
         [
             "train.schedule.second_stage.learning_rate is 0.0013, above the first stage's 0.0001",
-            "evaluation.num_problems is 500, but only about 10 operand pairs are held out"
+            "evaluation.num_examples is 500, but only about 10 operand pairs are held out"
         ]
     );
 }

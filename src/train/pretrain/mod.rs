@@ -26,7 +26,7 @@ impl Pretraining {
     /// The objective that `experiment` describes, at its beginning.
     pub fn new(experiment: &Experiment, tokenizer: &Tokenizer) -> Result<Self> {
         let DataConfig::Arithmetic(arithmetic) = &experiment.data;
-        let questions = Task::new(&experiment.data)?.held_out_questions(experiment.seed, experiment.evaluation.num_problems);
+        let questions = Task::new(&experiment.data)?.held_out_questions(experiment.seed, experiment.evaluation.num_examples);
         Ok(Self {
             source: ArithmeticSource::new(arithmetic, tokenizer, experiment.seed)?,
             questions,
