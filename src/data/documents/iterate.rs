@@ -1,12 +1,12 @@
 //! The documents of a corpus, file after file. Owns the order, the passing over of bad records and of blank documents, and that nothing
 //! is read behind an error.
 
+use super::BadRecords;
 use super::document::{Document, DocumentSettings, Flaw, MAX_DOCUMENT_BYTES, Records, Skipped, check_settings};
 use super::json::{JsonElements, JsonLines};
 use super::opened::Opened;
 use super::sources::{Format, SourceFile, Sources, kind_of};
 use super::text::TextDocuments;
-use super::BadRecords;
 use crate::Result;
 use std::path::Path;
 use std::sync::Arc;

@@ -10,10 +10,10 @@ mod json;
 mod opened;
 #[cfg(feature = "parquet")]
 mod parquet;
-mod pieces;
-mod sources;
 #[cfg(all(test, feature = "parquet"))]
 mod parquet_tests;
+mod pieces;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod text;

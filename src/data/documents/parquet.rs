@@ -164,5 +164,6 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 }
 
 fn broken(path: &Path, reason: &str) -> Error {
-    Error::input(format!("{} cannot be read as parquet: {reason}", path.display())).hint("it is cut short, damaged or unusual: fetch it again")
+    Error::input(format!("{} cannot be read as parquet: {reason}", path.display()))
+        .hint("it is cut short, damaged or unusual: fetch it again")
 }

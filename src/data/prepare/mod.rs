@@ -21,9 +21,13 @@
 mod encode;
 mod held_out;
 mod plan;
+#[cfg(test)]
+mod restart_tests;
 mod rounds;
 mod run;
 mod settings;
+#[cfg(test)]
+mod test_corpus;
 #[cfg(test)]
 mod tests;
 mod units;

@@ -133,7 +133,12 @@ impl Preparation<'_> {
         cutter.next_step(&|unit| UnitRecord::of_done(self.fs, self.dir, unit), watcher.stop)
     }
 
-    fn encode_and_read_on(&self, round: &Round, cutter: &mut Cutter, watcher: &Watcher<'_>) -> (Result<Option<Vec<Encoded>>>, Result<Step>) {
+    fn encode_and_read_on(
+        &self,
+        round: &Round,
+        cutter: &mut Cutter,
+        watcher: &Watcher<'_>,
+    ) -> (Result<Option<Vec<Encoded>>>, Result<Step>) {
         let encoder = Encoder { settings: self.settings, tokenizer: self.tokenizer, stop: watcher.stop };
         let queue = Queue::new(encoder, round);
         std::thread::scope(|scope| {
@@ -145,7 +150,9 @@ impl Preparation<'_> {
 
     fn check_splits(&self, manifest: &Manifest) -> Result<()> {
         if manifest.train.documents + manifest.validation.documents == 0 {
-            return Err(Error::input("there is no document in the files of the corpus").hint("are text_field and the files as they are meant?"));
+            return Err(
+                Error::input("there is no document in the files of the corpus").hint("are text_field and the files as they are meant?")
+            );
         }
         let percent = self.settings.held_out.percent();
         if manifest.train.documents == 0 {

@@ -1,108 +1,15 @@
-//! What is in a prepared directory, that threads and kills change no byte of it, and what is refused.
+//! What is in a prepared directory, that threads change no byte of it, and what is refused.
 
 use super::held_out::Parts;
 use super::plan::UNITS;
-use super::run::Preparation;
+use super::test_corpus::{assert_refused, corpus, documents, files, prepare_in, settings};
 use super::*;
 use crate::data::documents::{BadRecords, DocumentSettings};
 use crate::data::shards::TokenShards;
 use crate::data::{Manifest, Split};
-use crate::random::Random;
-use crate::storage::FileSystem;
-use crate::storage::testing::{Answer, FailingFileSystem, Failure, ForgetfulFileSystem, InterceptedFileSystem, Operation};
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::{TempDir, tempdir};
-
-/// A token a character; counts the documents that it was given, and refuses `#`.
-#[derive(Default)]
-struct Codepoints {
-    num_calls: AtomicU64,
-    /// Makes another tokenizer of it.
-    name: &'static str,
-}
-
-const BEGIN: u32 = 0;
-const END: u32 = 1;
-const VOCAB_SIZE: usize = 0x11_0000;
-
-impl Encode for Codepoints {
-    fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        self.num_calls.fetch_add(1, Ordering::Relaxed);
-        if text.contains('#') {
-            return Err(Error::input("'#' is not in the vocabulary"));
-        }
-        Ok(text.chars().map(u32::from).collect())
-    }
-
-    fn vocab_size(&self) -> usize {
-        VOCAB_SIZE
-    }
-
-    fn to_json(&self) -> Result<String> {
-        Ok(format!("{{\"name\": {:?}}}", self.name))
-    }
-}
-
-fn settings() -> PrepareSettings {
-    let documents = DocumentSettings { text_field: "text".to_owned(), document_separator: None, bad_records: BadRecords::Stop };
-    let held_out = HeldOut::DocumentsPercent(20.0);
-    PrepareSettings { documents, held_out, begin_with: Some(BEGIN), end_with: Some(END), unit_bytes: 3000 }
-}
-
-/// Documents of random length, a few long ones, in several files; and their texts in order.
-fn corpus(seed: u64) -> (TempDir, Sources, Vec<String>) {
-    let dir = tempdir().unwrap();
-    let mut random = Random::derive(seed, "prepare test", 0);
-    let mut texts = Vec::new();
-    for number in 0..3 {
-        let some: Vec<String> = (0..100).map(|_| text(&mut random)).collect();
-        let lines: Vec<String> = some.iter().map(|text| serde_json::json!({ "text": text }).to_string()).collect();
-        fs::write(dir.path().join(format!("{number}.jsonl")), lines.join("\n")).unwrap();
-        texts.extend(some);
-    }
-    let sources = Sources::find(&[dir.path().to_owned()]).unwrap();
-    (dir, sources, texts)
-}
-
-fn text(random: &mut Random) -> String {
-    let length = if random.below(20) == 0 { 1000 } else { 1 + random.below(100) };
-    (0..length).map(|_| ['a', 'é', '\n', '😀', 'z'][random.below(5) as usize]).chain(['.']).collect()
-}
-
-fn prepare_in(dir: &Path, sources: &Sources, settings: &PrepareSettings, threads: usize) -> Result<Prepared> {
-    match prepare(settings, sources, &Codepoints::default(), dir, threads, &mut |_| {}, &|| false)? {
-        Outcome::Finished(prepared) => Ok(prepared),
-        Outcome::Stopped => Err(Error::ours("stopped")),
-    }
-}
-
-/// The documents of a split, begin and end taken off.
-fn documents(prepared: &Prepared, split: Split) -> Vec<String> {
-    let shards = prepared.shards(split).unwrap();
-    let read = |index| {
-        let range = shards.document(index).unwrap();
-        let mut tokens = vec![0; (range.end - range.start) as usize];
-        shards.read(range.start, &mut tokens).unwrap();
-        assert_eq!((tokens[0], tokens[tokens.len() - 1]), (BEGIN, END));
-        tokens[1..tokens.len() - 1].iter().map(|&token| char::from_u32(token).unwrap()).collect()
-    };
-    (0..shards.num_documents().unwrap()).map(read).collect()
-}
-
-/// Every file that a reader looks at, with its content.
-fn files(fs: &dyn FileSystem, dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let names = fs.list(dir).unwrap().into_iter().map(|entry| entry.name).filter(|name| name != plan::LOCK);
-    names.map(|name| (name.clone(), crate::storage::read_capped(fs, &dir.join(name), 1 << 24).unwrap())).collect()
-}
-
-#[track_caller]
-fn assert_refused<T: std::fmt::Debug>(result: Result<T>, parts: &[&str]) {
-    let message = result.unwrap_err().to_string();
-    assert!(parts.iter().all(|part| message.contains(part)), "{message}");
-}
 
 #[test]
 fn every_document_is_in_one_split_once_in_order_and_equal_ones_are_on_one_side() {
@@ -162,7 +69,8 @@ fn many_chunks_and_rounds_keep_the_order() {
     fs::write(dir.path().join("a.txt"), texts.join("--")).unwrap();
     let sources = Sources::find(&[dir.path().join("a.txt")]).unwrap();
     let documents_settings = DocumentSettings { document_separator: Some("--".to_owned()), ..settings().documents };
-    let settings = PrepareSettings { documents: documents_settings, unit_bytes: 5 << 20, held_out: HeldOut::DocumentsPercent(0.0), ..settings() };
+    let settings =
+        PrepareSettings { documents: documents_settings, unit_bytes: 5 << 20, held_out: HeldOut::DocumentsPercent(0.0), ..settings() };
     let prepared = prepare_in(&dir.path().join("prepared"), &sources, &settings, 3).unwrap();
     assert!(documents(&prepared, Split::Train) == texts);
     assert_eq!(prepared.manifest().train.shards.len(), 3);
@@ -191,7 +99,10 @@ fn a_corpus_of_one_document_is_split_in_it() {
     let sources = Sources::find(&[dir.path().join("a.txt")]).unwrap();
     let settings = PrepareSettings { held_out: HeldOut::EndOfEachDocumentPercent(30.0), ..settings() };
     let prepared = prepare_in(&dir.path().join("p"), &sources, &settings, 2).unwrap();
-    assert_eq!((documents(&prepared, Split::Train), documents(&prepared, Split::Validation)), (vec!["0123456".to_owned()], vec!["789".to_owned()]));
+    assert_eq!(
+        (documents(&prepared, Split::Train), documents(&prepared, Split::Validation)),
+        (vec!["0123456".to_owned()], vec!["789".to_owned()])
+    );
 }
 
 #[test]
@@ -206,223 +117,6 @@ fn the_share_of_held_out_documents_is_the_one_asked_for() {
     }
     let parts = HeldOut::EndOfEachDocumentPercent(99.9).parts("a", &blake3::hash(b"a"));
     assert_eq!(parts, Parts { train: None, validation: Some("a") });
-}
-
-/// A preparation of `sources` on another file system; the real directory of the corpus is only read.
-fn prepare_on(fs: &dyn FileSystem, sources: &Sources, settings: &PrepareSettings, tokenizer: &Codepoints) -> Result<(Prepared, Vec<Event>)> {
-    let mut events = Vec::new();
-    let preparation = Preparation { fs, settings, sources, tokenizer, dir: Path::new("/p"), threads: 2 };
-    match preparation.run(&mut |event| events.push(event), &|| false)? {
-        Outcome::Finished(prepared) => Ok((prepared, events)),
-        Outcome::Stopped => Err(Error::ours("stopped")),
-    }
-}
-
-fn forgetful() -> ForgetfulFileSystem {
-    let fs = ForgetfulFileSystem::new();
-    crate::storage::create_dir_durably(&fs, Path::new("/p")).unwrap();
-    fs
-}
-
-fn kept_units(events: &[Event]) -> u64 {
-    let advanced = events.iter().filter_map(|event| match event {
-        Event::Advanced(progress) => Some(progress.kept_units),
-        Event::StartedOver { .. } => None,
-    });
-    advanced.max().unwrap_or(0)
-}
-
-fn small() -> PrepareSettings {
-    PrepareSettings { unit_bytes: 6000, ..settings() }
-}
-
-#[test]
-fn killed_at_any_call_and_started_again_it_gives_the_same_bytes() {
-    let (_corpus, sources, _) = corpus(4);
-    let whole = FailingFileSystem::new(forgetful());
-    prepare_on(&whole, &sources, &small(), &Codepoints::default()).unwrap();
-    let (expected, num_calls) = (files(whole.inner(), Path::new("/p")), whole.num_calls());
-    assert!(num_calls > 50);
-    for call in 0..num_calls {
-        let fs = FailingFileSystem::new(forgetful());
-        fs.fail_after(call, Failure::DiskIsGone);
-        let killed = prepare_on(&fs, &sources, &small(), &Codepoints::default());
-        fs.heal();
-        fs.inner().power_cut(call);
-        let is_whole = Prepared::open_on(fs.inner(), Path::new("/p")).is_ok();
-        assert!(killed.is_err() || is_whole, "call {call}: acknowledged and lost");
-        let (_, events) = prepare_on(&fs, &sources, &small(), &Codepoints::default()).unwrap();
-        assert!(!events.iter().any(|event| matches!(event, Event::StartedOver { .. })), "call {call}: {events:?}");
-        assert!(files(fs.inner(), Path::new("/p")) == expected, "call {call}");
-    }
-}
-
-#[test]
-fn units_that_are_done_are_not_encoded_again() {
-    let (_corpus, sources, texts) = corpus(5);
-    let num_records = AtomicU64::new(0);
-    // The disk fails when the fourth record gets its name.
-    let fs = InterceptedFileSystem::new(forgetful(), move |call| {
-        let is_record = call.operation == Operation::Rename && call.to.is_some_and(|to| to.starts_with("/p/units") && !to.ends_with("plan.json"));
-        match is_record && num_records.fetch_add(1, Ordering::Relaxed) + 1 == 4 {
-            true => Answer::Fail(std::io::Error::from_raw_os_error(5)),
-            false => Answer::Pass,
-        }
-    });
-    assert!(prepare_on(&fs, &sources, &small(), &Codepoints::default()).is_err());
-    let tokenizer = Codepoints::default();
-    let (prepared, events) = prepare_on(&fs, &sources, &small(), &tokenizer).unwrap();
-    assert_eq!(kept_units(&events), 3);
-    let kept: u64 = [Split::Train, Split::Validation]
-        .into_iter()
-        .flat_map(|split| &prepared.split(split).shards)
-        .filter(|shard| ["00000", "00001", "00002"].iter().any(|unit| shard.file.contains(unit)))
-        .map(|shard| shard.documents)
-        .sum();
-    assert!(kept > 0);
-    assert_eq!(tokenizer.num_calls.load(Ordering::Relaxed), texts.len() as u64 - kept);
-}
-
-/// A directory whose preparation was stopped by a failing disk behind the second unit.
-fn half_done(sources: &Sources) -> FailingFileSystem<ForgetfulFileSystem> {
-    for call in (0..).step_by(5) {
-        let fs = FailingFileSystem::new(forgetful());
-        fs.fail_after(call, Failure::DiskIsGone);
-        let outcome = prepare_on(&fs, sources, &small(), &Codepoints::default());
-        assert!(outcome.is_err(), "it was done before there were two units");
-        fs.heal();
-        if fs.exists(Path::new("/p/units/00001.json")).unwrap() {
-            return fs;
-        }
-    }
-    unreachable!()
-}
-
-#[test]
-fn a_unit_whose_shard_is_damaged_is_made_again_and_the_others_are_kept() {
-    let (_corpus, sources, _) = corpus(6);
-    let fs = half_done(&sources);
-    let expected = {
-        let fs = forgetful();
-        prepare_on(&fs, &sources, &small(), &Codepoints::default()).unwrap();
-        files(&fs, Path::new("/p"))
-    };
-    for name in ["train-00000.tokens", "units/00000.json"] {
-        let fs = half_done(&sources);
-        let path = Path::new("/p").join(name);
-        let mut content = crate::storage::read_capped(&fs, &path, 1 << 20).unwrap();
-        let middle = content.len() / 2;
-        content[middle] ^= 1;
-        crate::storage::write_atomically(&fs, &path, &content).unwrap();
-        let (_, events) = prepare_on(&fs, &sources, &small(), &Codepoints::default()).unwrap();
-        assert!(files(&fs, Path::new("/p")) == expected, "{name}");
-        assert!(kept_units(&events) >= 1, "{name}");
-    }
-    let (_, events) = prepare_on(&fs, &sources, &small(), &Codepoints::default()).unwrap();
-    assert!(kept_units(&events) >= 2);
-}
-
-fn reasons(events: &[Event]) -> Vec<&str> {
-    let reasons = events.iter().filter_map(|event| match event {
-        Event::StartedOver { reason } => Some(reason.as_str()),
-        Event::Advanced(_) => None,
-    });
-    reasons.collect()
-}
-
-#[test]
-fn other_settings_another_tokenizer_or_another_corpus_start_over_and_say_so() {
-    let (corpus, sources, _) = corpus(7);
-    let begin = || half_done(&sources);
-    let fresh = |settings: &PrepareSettings, sources: &Sources, tokenizer: &Codepoints| {
-        let fs = forgetful();
-        prepare_on(&fs, sources, settings, tokenizer).unwrap();
-        files(&fs, Path::new("/p"))
-    };
-    let other = PrepareSettings { end_with: None, ..small() };
-    let fs = begin();
-    let (_, events) = prepare_on(&fs, &sources, &other, &Codepoints::default()).unwrap();
-    assert_eq!((reasons(&events), kept_units(&events)), (vec!["the settings or the tokenizer are others"], 0));
-    assert!(files(&fs, Path::new("/p")) == fresh(&other, &sources, &Codepoints::default()));
-
-    let tokenizer = Codepoints { name: "another", ..Codepoints::default() };
-    let fs = begin();
-    let (_, events) = prepare_on(&fs, &sources, &small(), &tokenizer).unwrap();
-    assert_eq!(reasons(&events), ["the settings or the tokenizer are others"]);
-
-    let fs = begin();
-    fs::write(corpus.path().join("1.jsonl"), "\"changed\"\n").unwrap();
-    let changed = Sources::find(&[corpus.path().to_owned()]).unwrap();
-    let (_, events) = prepare_on(&fs, &changed, &small(), &Codepoints::default()).unwrap();
-    assert_eq!(reasons(&events), ["the files of the corpus have changed"]);
-    assert!(files(&fs, Path::new("/p")) == fresh(&small(), &changed, &Codepoints::default()));
-}
-
-#[test]
-fn a_corpus_that_changed_behind_the_same_length_and_time_is_noticed_by_its_hash() {
-    let (corpus, sources, _) = corpus(8);
-    let fs = half_done(&sources);
-    let path = corpus.path().join("0.jsonl");
-    let changed = fs::read_to_string(&path).unwrap().replace('z', "y");
-    fs::write(&path, changed).unwrap();
-    let (_, events) = prepare_on(&fs, &sources, &small(), &Codepoints::default()).unwrap();
-    assert_eq!(reasons(&events), ["the documents are not those of the units that are done"]);
-    let fresh = forgetful();
-    prepare_on(&fresh, &sources, &small(), &Codepoints::default()).unwrap();
-    assert!(files(&fs, Path::new("/p")) == files(&fresh, Path::new("/p")));
-}
-
-#[test]
-fn a_directory_that_is_prepared_is_left_alone_until_something_differs() {
-    let (_corpus, sources, _) = corpus(9);
-    let fs = forgetful();
-    let (first, _) = prepare_on(&fs, &sources, &small(), &Codepoints::default()).unwrap();
-    let tokenizer = Codepoints::default();
-    let (second, events) = prepare_on(&fs, &sources, &small(), &tokenizer).unwrap();
-    assert_eq!((&second, events.len(), tokenizer.num_calls.load(Ordering::Relaxed)), (&first, 0, 0));
-    fs.remove_file(Path::new("/p/train-00001.tokens")).unwrap();
-    let (third, events) = prepare_on(&fs, &sources, &small(), &Codepoints::default()).unwrap();
-    assert!(reasons(&events)[0].contains("train-00001.tokens does not exist"), "{events:?}");
-    assert_eq!(third, first);
-}
-
-#[test]
-fn a_stop_keeps_whole_units_and_the_next_start_goes_on() {
-    let (_corpus, sources, texts) = corpus(10);
-    let fs = forgetful();
-    let expected = {
-        let fs = forgetful();
-        prepare_on(&fs, &sources, &small(), &Codepoints::default()).unwrap();
-        files(&fs, Path::new("/p"))
-    };
-    let mut num_stops = 0;
-    for patience in [0, 30, 300, 420, 500, 580] {
-        let asked = AtomicU64::new(0);
-        let stop = || asked.fetch_add(1, Ordering::Relaxed) >= patience;
-        let (settings, tokenizer) = (small(), Codepoints::default());
-        let preparation = Preparation { fs: &fs, settings: &settings, sources: &sources, tokenizer: &tokenizer, dir: Path::new("/p"), threads: 2 };
-        num_stops += u64::from(matches!(preparation.run(&mut |_| {}, &stop).unwrap(), Outcome::Stopped));
-        assert!(!fs.list(Path::new("/p")).unwrap().iter().any(|entry| entry.name.starts_with('.')));
-    }
-    assert!(num_stops >= 3, "{num_stops}");
-    let tokenizer = Codepoints::default();
-    let (_, events) = prepare_on(&fs, &sources, &small(), &tokenizer).unwrap();
-    assert!(kept_units(&events) > 0 && tokenizer.num_calls.load(Ordering::Relaxed) < texts.len() as u64);
-    assert!(files(&fs, Path::new("/p")) == expected);
-}
-
-#[test]
-fn a_full_disk_is_an_error_and_leaves_no_half_written_shard() {
-    let (_corpus, sources, _) = corpus(11);
-    for call in (0..80).step_by(3) {
-        let fs = FailingFileSystem::new(forgetful());
-        fs.fail_after(call, Failure::DiskStaysFull);
-        let error = prepare_on(&fs, &sources, &small(), &Codepoints::default()).unwrap_err();
-        assert!(crate::storage::is_out_of_space(&error), "{error}");
-        fs.heal();
-        let names: Vec<String> = fs.list(Path::new("/p")).unwrap().into_iter().map(|entry| entry.name).collect();
-        assert!(names.iter().all(|name| !name.starts_with(".tmp-")), "{names:?}");
-    }
 }
 
 fn one_file(content: &str) -> (TempDir, Sources) {
@@ -453,7 +147,8 @@ fn a_corpus_from_which_a_split_gets_nothing_is_refused() {
 
 #[test]
 fn a_text_that_the_tokenizer_refuses_is_named_by_its_place_whatever_the_threads() {
-    let lines: String = (0..30_000).map(|line| if line % 10_000 == 7_000 { "\"#\"\n".to_owned() } else { format!("\"document {line}\"\n") }).collect();
+    let lines: String =
+        (0..30_000).map(|line| if line % 10_000 == 7_000 { "\"#\"\n".to_owned() } else { format!("\"document {line}\"\n") }).collect();
     let (dir, sources) = one_file(&lines);
     for threads in [1, 4] {
         let refused = prepare_in(&dir.path().join("p"), &sources, &settings(), threads);

@@ -113,8 +113,8 @@ fn damage(change: impl Fn(&mut Vec<u8>)) -> crate::Result<()> {
 
 #[test]
 fn damage_is_noticed_and_the_file_named() {
-    assert_refused(damage(|bytes| bytes.truncate(bytes.len() - 1)), &["a.tokens", "bytes instead of"]);
-    assert_refused(damage(|bytes| bytes.push(0)), &["a.tokens", "bytes instead of"]);
+    assert_refused(damage(|bytes| bytes.truncate(bytes.len() - 1)), &["a.tokens", "does not end as it was written"]);
+    assert_refused(damage(|bytes| bytes.push(0)), &["a.tokens", "does not end as it was written"]);
     assert_refused(damage(|bytes| bytes[40] ^= 1), &["a.tokens", "hash"]);
     assert_refused(damage(|bytes| bytes[0] ^= 1), &["a.tokens", "does not begin like a token shard"]);
     assert_refused(damage(|bytes| bytes[8] = 2), &["a.tokens", "version 2", "up to 1"]);
