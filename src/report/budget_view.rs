@@ -61,7 +61,7 @@ mod tests {
         let estimate = experiment().estimate_for(Kernels::Gpu);
         let budget = Accelerator::named("rtx3060").unwrap().budget(&estimate, Precision::Bfloat16, 0.4, Some(36.0));
         let expected = "\
-gpu                rtx3060  (fits: needs 1.9 of 12 GiB)
+gpu                rtx3060  (fits: needs 1.7 of 12 GiB)
 time                  31 s  (319,184 tokens/s, 40 % of 25.5 TFLOPS)
 cost                 $0.31  ($36.00 an hour)";
         assert_eq!(budget_view(&budget, &estimate, Precision::Bfloat16, 36.0), expected);
