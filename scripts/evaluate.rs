@@ -1,14 +1,15 @@
-//! Scores a run's newest whole checkpoint on held-out problems.
+//! Scores a run's newest whole checkpoint on held-out problems or text.
 
 use bitnet::Result;
-use bitnet::config::{DataConfig, DeviceChoice};
+use bitnet::config::{ArithmeticConfig, DataConfig, DeviceChoice, Experiment};
+use bitnet::data::Corpus;
 use bitnet::libtorch::caught;
 use bitnet::model::{LoadedModel, select_device};
 use bitnet::report::{run_binary, write_completions};
 use bitnet::run::{EvaluationRow, find_run};
 use bitnet::storage::DISK;
 use bitnet::tasks::{Arithmetic, Task};
-use bitnet::train::evaluate_questions;
+use bitnet::train::{HeldOutText, evaluate_questions};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use serde_json::json;
@@ -23,13 +24,13 @@ Examples:
   evaluate mine --problems 100  fewer problems of each operator
   evaluate mine --json          for programs";
 
-/// Scores a run's newest whole checkpoint on held-out problems
+/// Scores a run's newest whole checkpoint on held-out problems or text
 #[derive(Debug, Parser)]
 #[command(name = "evaluate", version, after_help = EXAMPLES)]
 struct Arguments {
     /// A run's id, a unique prefix of it, or its path; the newest run when absent
     run: Option<String>,
-    /// Held-out problems of each operator; all of them when absent
+    /// Held-out problems of each operator, or sequences of text; all of them when absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     problems: Option<u32>,
     /// Print JSON
@@ -58,15 +59,42 @@ fn evaluate(arguments: Arguments) -> Result<ExitCode> {
     let experiment = run.read_config()?;
     let checkpoint = run.newest_checkpoint(&DISK)?;
     let model = LoadedModel::load(checkpoint.path(), select_device(arguments.device)?, experiment.precision)?;
-    let questions = Task::new(&experiment.data)?
-        .held_out_questions(experiment.seed, arguments.problems.map_or(usize::MAX, |problems| problems as usize));
-    let rows = evaluate_questions(&model.decoder, &questions, &model.tokenizer, checkpoint.step())?;
-    let DataConfig::Arithmetic(arithmetic) = &experiment.data;
-    let floor = Arithmetic::new(arithmetic)?.entropy_floor();
-    let report =
-        if arguments.json { as_json(&rows, floor, &run.id(), questions.len())? } else { as_text(&rows, floor, &run.id(), questions.len()) };
+    let report = match &experiment.data {
+        DataConfig::Arithmetic(arithmetic) => problems_report(&arguments, &run.id(), &experiment, arithmetic, &model, checkpoint.step())?,
+        DataConfig::Text(_) => text_report(&arguments, &run.id(), &experiment, &model, checkpoint.step())?,
+    };
     writeln!(stdout(), "{report}")?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn problems_report(
+    arguments: &Arguments,
+    id: &str,
+    experiment: &Experiment,
+    arithmetic: &ArithmeticConfig,
+    model: &LoadedModel,
+    step: u64,
+) -> Result<String> {
+    let most = arguments.problems.map_or(usize::MAX, |problems| problems as usize);
+    let questions = Task::arithmetic(arithmetic)?.held_out_questions(experiment.seed, most);
+    let rows = evaluate_questions(&model.decoder, &questions, &model.tokenizer, step)?;
+    let floor = Arithmetic::new(arithmetic)?.entropy_floor();
+    if arguments.json { as_json(&rows, floor, id, questions.len()) } else { Ok(as_text(&rows, floor, id, questions.len())) }
+}
+
+/// Of the held-out part of the corpus: loss, perplexity, bits per byte.
+fn text_report(arguments: &Arguments, id: &str, experiment: &Experiment, model: &LoadedModel, step: u64) -> Result<String> {
+    let most = arguments.problems.map_or(usize::MAX, |sequences| sequences as usize);
+    let held_out = HeldOutText::new(experiment, &Corpus::of(experiment)?.open()?, &model.tokenizer, most)?;
+    let rows = held_out.evaluate(&model.decoder, step)?;
+    if arguments.json {
+        let metrics: serde_json::Map<_, _> = rows.iter().map(|row| (row.metric.clone(), json!(row.value))).collect();
+        let report = json!({ "run": id, "step": step, "tokens": held_out.num_tokens(), "metrics": metrics });
+        return Ok(serde_json::to_string_pretty(&report)?);
+    }
+    let mut lines = vec![format!("{id}, step {step}, {} held-out tokens", held_out.num_tokens())];
+    lines.extend(rows.iter().map(|row| format!("  {:<14} {:>8.4}", row.metric.replace('_', " "), row.value)));
+    Ok(lines.join("\n"))
 }
 
 fn as_json(rows: &[EvaluationRow], floor: f64, id: &str, num_problems: usize) -> Result<String> {

@@ -2,9 +2,9 @@
 
 use bitnet::config::{Overrides, resolve};
 use bitnet::report::{TrainingProgress, run_binary, write_completions};
-use bitnet::run::RunDirectory;
+use bitnet::run::{RunDirectory, StopSignal};
 use bitnet::storage::DISK;
-use bitnet::train::{Ending, Launch, Plan, StopSignal, initial_weights};
+use bitnet::train::{Ending, Launch, Plan, initial_weights};
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;

@@ -5,10 +5,10 @@ mod tiny;
 
 use bitnet::Error;
 use bitnet::config::Overrides;
-use bitnet::run::{Event, MetricsRow, Observer};
+use bitnet::run::{Event, MetricsRow, Observer, StopSignal};
 use bitnet::storage::testing::{Answer, Call, InterceptedFileSystem, Operation};
 use bitnet::storage::{DISK, RealFileSystem};
-use bitnet::train::{Ending, Launch, StopSignal};
+use bitnet::train::{Ending, Launch};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;

@@ -150,7 +150,7 @@ fn arithmetic(set: &[&str]) -> Experiment {
 }
 
 fn first_loss(experiment: &Experiment) -> (Network, Tensor) {
-    let task = Task::new(&experiment.data).unwrap();
+    let task = Task::of(&experiment.data).unwrap().unwrap();
     let tokenizer = Tokenizer::characters(task.alphabet(), experiment.model.vocab_size).unwrap();
     let network = Network::new(experiment, Device::Cpu).unwrap();
     let loss = Pretraining::new(experiment, &tokenizer).unwrap().next_loss(&network.decoder).unwrap();

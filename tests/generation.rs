@@ -176,7 +176,7 @@ fn briefly_trained(experiment: &Experiment, tokenizer: &Tokenizer) -> Network {
 fn the_exact_match_of_an_evaluation_is_that_of_greedy_decoding() {
     let experiment = small_experiment();
     assert_eq!(experiment.model.bit_linear.activations, ActivationQuantizer::Int8Absmax);
-    let task = Task::new(&experiment.data).unwrap();
+    let task = Task::of(&experiment.data).unwrap().unwrap();
     let tokenizer = Tokenizer::characters(task.alphabet(), experiment.model.vocab_size).unwrap();
     let network = briefly_trained(&experiment, &tokenizer);
     let pairs = (0..10).flat_map(|left| (0..10).flat_map(move |right| ["+", "-"].map(|sign| format!("{left} {sign} {right} ="))));

@@ -39,7 +39,7 @@ fn experiment(column: &str) -> Experiment {
 }
 
 fn tokenizer(experiment: &Experiment) -> Tokenizer {
-    Tokenizer::characters(Task::new(&experiment.data).unwrap().alphabet(), experiment.model.vocab_size).unwrap()
+    Tokenizer::characters(Task::of(&experiment.data).unwrap().unwrap().alphabet(), experiment.model.vocab_size).unwrap()
 }
 
 /// The initial network. libtorch has one random state a process, so tests take turns.
@@ -134,7 +134,7 @@ fn dump(dir: &Path, experiment: &Experiment) {
 
 /// `inputs/<step>` and `targets/<step>`, int64 `[rows, seq_len]`; `learning_rate` and `weight_decay`, float64 `[steps]`.
 fn batches_and_schedule(experiment: &Experiment) -> BTreeMap<String, Tensor> {
-    let DataConfig::Arithmetic(arithmetic) = &experiment.data;
+    let DataConfig::Arithmetic(arithmetic) = &experiment.data else { panic!("no problems") };
     let source = ArithmeticSource::new(arithmetic, &tokenizer(experiment), experiment.seed).unwrap();
     let train = &experiment.train;
     let mut tensors = BTreeMap::new();

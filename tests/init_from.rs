@@ -9,9 +9,9 @@ use bitnet::config::{
 };
 use bitnet::libtorch::{TensorFile, load_tensors};
 use bitnet::model::{Decoder, InitialWeights, quantize_weights};
-use bitnet::run::{Manifest, MetricsRow, Observer, Silent, read_log};
+use bitnet::run::{Manifest, MetricsRow, Observer, Silent, StopReason, StopSignal, read_log};
 use bitnet::storage::DISK;
-use bitnet::train::{Ending, Launch, StopReason, StopSignal};
+use bitnet::train::{Ending, Launch};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;

@@ -4,9 +4,9 @@
 mod tiny;
 
 use bitnet::config::Overrides;
-use bitnet::run::{Manifest, MetricsRow, Observer};
+use bitnet::run::{Manifest, MetricsRow, Observer, StopReason, StopSignal};
 use bitnet::storage::DISK;
-use bitnet::train::{Ending, Launch, StopReason, StopSignal};
+use bitnet::train::{Ending, Launch};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::{Mutex, PoisonError};

@@ -1,8 +1,8 @@
 //! Claims about estimates, against counts by hand and published sizes.
 
 use super::*;
-use crate::config::{LatentAttention, NormPlacement};
 use crate::config::example::experiment;
+use crate::config::{Attention, LatentAttention, NormPlacement};
 
 /// By hand: a block has q, k, v, o of 256 x 256, gate, up, down of 256 x 768, two norms of 256, sub-norms of 256 and 768.
 #[test]

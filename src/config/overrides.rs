@@ -39,6 +39,12 @@ pub struct Overrides {
     /// Model folder whose weights a new run starts from [key: init_from]
     #[arg(long, value_name = "DIR")]
     pub init_from: Option<String>,
+    /// Files or directories of text to learn from, in place of the experiment's [key: data.text.source]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub data: Vec<String>,
+    /// A tokenizer.json in place of the experiment's tokenizer [key: tokenizer]
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<String>,
     /// Sets any key of the config, such as train.optimizer.learning_rate=1e-3; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -71,7 +77,12 @@ impl Overrides {
     }
 
     fn convenience_flags(&self) -> Result<Vec<Assignment>> {
-        let flags: [(&str, &str, Option<Value>); 8] = [
+        let tagged = |kind: &str, value: Value| Value::Mapping(Mapping::from_iter([(Value::from(kind), value)]));
+        let files = (!self.data.is_empty()).then(|| tagged("files", Value::from(self.data.clone())));
+        let tokenizer = self.tokenizer.clone().map(|path| tagged("file", Value::from(path)));
+        let flags: [(&str, &str, Option<Value>); 10] = [
+            ("--data", "data.text.source", files),
+            ("--tokenizer", "tokenizer", tokenizer),
             ("--num-steps", "train.num_steps", self.num_steps.map(Value::from)),
             ("--batch-size", "train.batch_size", self.batch_size.map(Value::from)),
             ("--seq-len", "train.seq_len", self.seq_len.map(Value::from)),

@@ -12,7 +12,13 @@ pub(super) fn data(experiment: &Experiment) -> Verdict {
     match &experiment.data {
         DataConfig::Arithmetic(arithmetic) => {
             let is_fine = experiment.tokenizer == TokenizerConfig::Characters;
-            require(is_fine, "tokenizer", "something else", "the arithmetic task is written in characters", "take `tokenizer: characters`")?;
+            require(
+                is_fine,
+                "tokenizer",
+                "something else",
+                "the arithmetic task is written in characters",
+                "take `tokenizer: characters`",
+            )?;
             problems(arithmetic)
         }
         DataConfig::Text(text) => documents(text),

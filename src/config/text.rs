@@ -30,6 +30,8 @@ pub struct BytePairConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextConfig {
+    /// Directory below which corpora are prepared, each in one of its own.
+    pub prepared_in: String,
     /// Where the documents are.
     #[serde(with = "serde_yaml::with::singleton_map")]
     pub source: TextSource,

@@ -14,7 +14,7 @@ fn refused(change: impl FnOnce(&mut Experiment)) -> String {
 }
 
 fn arithmetic(experiment: &mut Experiment) -> &mut crate::config::ArithmeticConfig {
-    let DataConfig::Arithmetic(arithmetic) = &mut experiment.data;
+    let DataConfig::Arithmetic(arithmetic) = &mut experiment.data else { panic!("no problems") };
     arithmetic
 }
 

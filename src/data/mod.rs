@@ -5,15 +5,29 @@
 mod arithmetic;
 mod batch;
 #[cfg(feature = "text")]
+mod corpus;
+#[cfg(feature = "text")]
 pub mod documents;
+#[cfg(feature = "text")]
+mod permutation;
+#[cfg(feature = "text")]
+mod prefetch;
 #[cfg(feature = "text")]
 pub mod prepare;
 #[cfg(feature = "text")]
 mod prepared;
 #[cfg(feature = "text")]
 pub mod shards;
+#[cfg(feature = "text")]
+mod windows;
 
 pub use arithmetic::{ArithmeticSource, Loss};
 pub use batch::{Batch, IGNORED_TARGET};
 #[cfg(feature = "text")]
+pub use corpus::{Corpus, Fetched, read_tokenizer};
+#[cfg(feature = "text")]
+pub use prefetch::Prefetch;
+#[cfg(feature = "text")]
 pub use prepared::{Manifest, Prepared, Split, SplitRecord, TokenizerRecord};
+#[cfg(feature = "text")]
+pub use windows::Windows;

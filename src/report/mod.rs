@@ -2,6 +2,8 @@
 
 mod budget_view;
 mod plot;
+#[cfg(feature = "text")]
+mod preparation;
 #[cfg(feature = "torch")]
 mod progress_bar;
 mod samples;
@@ -13,6 +15,8 @@ mod watch;
 
 pub use budget_view::{accelerator_table, budget_view, measured_view};
 pub use plot::{Curve, PictureFormat, PlotOptions, Point, XAxis, draw_in_terminal, draw_picture};
+#[cfg(feature = "text")]
+pub use preparation::BytesProgress;
 #[cfg(feature = "torch")]
 pub use progress_bar::TrainingProgress;
 pub use status_view::{run_table, status_view};

@@ -164,7 +164,7 @@ fn the_check_takes_the_answer_up_to_its_newline_and_nothing_else() {
 
 #[test]
 fn the_task_asks_and_checks_like_the_problem() {
-    let task = crate::tasks::Task::new(&crate::config::DataConfig::Arithmetic(config(99, 10, [1.0; 4]))).unwrap();
+    let task = crate::tasks::Task::arithmetic(&config(99, 10, [1.0; 4])).unwrap();
     let question = task.question("3 - 17 =").unwrap();
     assert_eq!((question.group, question.answer.as_str()), ("subtract", "-14"));
     assert!(task.is_correct(&question, " -14\n") && !task.is_correct(&question, " 14\n"));

@@ -6,7 +6,7 @@ pub mod arithmetic;
 pub use arithmetic::Arithmetic;
 
 use crate::Result;
-use crate::config::DataConfig;
+use crate::config::{ArithmeticConfig, DataConfig};
 
 /// What a model can be asked, and the check of what it says.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,14 +29,23 @@ pub struct Question {
 }
 
 impl Task {
-    /// The task whose problems `config` describes.
+    /// The task whose problems `config` describes; none where data are text.
     ///
     /// # Errors
     /// A config that leaves nothing to train on, or whose values are out of range.
-    pub fn new(config: &DataConfig) -> Result<Self> {
+    pub fn of(config: &DataConfig) -> Result<Option<Self>> {
         match config {
-            DataConfig::Arithmetic(config) => Arithmetic::new(config).map(Self::Arithmetic),
+            DataConfig::Arithmetic(config) => Self::arithmetic(config).map(Some),
+            DataConfig::Text(_) => Ok(None),
         }
+    }
+
+    /// That of problems `a op b = c`.
+    ///
+    /// # Errors
+    /// Those of [`Arithmetic::new`].
+    pub fn arithmetic(config: &ArithmeticConfig) -> Result<Self> {
+        Arithmetic::new(config).map(Self::Arithmetic)
     }
 
     /// Every character that problems and answers are written with, in the order of their token ids.

@@ -3,12 +3,13 @@
 use super::network::Network;
 use super::plan::Plan;
 use super::save::Constants;
-use super::stop::StopSignal;
 use super::trainer::{Ending, Trainer};
 use crate::config::{Experiment, Overrides, Resolved, resolve};
 use crate::libtorch;
 use crate::model::{InitialWeights, describe_device, select_device};
-use crate::run::{self, ActiveRun, Checkpoint, CheckpointStore, Event, EventRow, GitState, Latest, Manifest, Observer, RunDirectory};
+use crate::run::{
+    self, ActiveRun, Checkpoint, CheckpointStore, Event, EventRow, GitState, Latest, Manifest, Observer, RunDirectory, StopSignal,
+};
 use crate::storage::{FileSystem, Lock, remove_tree};
 use crate::{Error, Result};
 use std::path::Path;

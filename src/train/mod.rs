@@ -12,7 +12,6 @@ mod progress;
 mod samples;
 mod save;
 mod step;
-mod stop;
 mod trainer;
 
 pub use evaluation::evaluate_questions;
@@ -20,8 +19,7 @@ pub use launch::{Launch, initial_weights};
 pub use network::Network;
 pub use objective::Objective;
 pub use plan::Plan;
-pub use pretrain::Pretraining;
+pub use pretrain::{HeldOutText, Pretraining, TextPretraining};
 pub use save::ending_ids;
 pub use step::{StepNumbers, StepOutcome, next_token_loss, take_step};
-pub use stop::{StopReason, StopSignal};
 pub use trainer::{Ending, Trainer};

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::model::Decoder;
 use crate::run::EvaluationRow;
+use std::time::Duration;
 use tch::Tensor;
 
 /// A source of losses with a position, and its own measure of success.
@@ -25,4 +26,9 @@ pub trait Objective {
     /// Measures `decoder` after `step` on data that training never sees. The metric named `loss` is the one that the best
     /// checkpoint has the lowest of.
     fn evaluate(&self, decoder: &Decoder, step: u64) -> Result<Vec<EvaluationRow>>;
+
+    /// How long batches were waited for, in all; none where they are made on the way.
+    fn waited_for_data(&self) -> Duration {
+        Duration::ZERO
+    }
 }

@@ -38,7 +38,9 @@ impl Constants {
 /// Which tokens end a text: the tokenizer's own, if it has one, and what ends an answer in the data.
 pub fn ending_ids(experiment: &Experiment, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
     let mut ids = Vec::from_iter(tokenizer.eos_id());
-    ids.extend(tokenizer.encode(Task::new(&experiment.data)?.terminator())?);
+    if let Some(task) = Task::of(&experiment.data)? {
+        ids.extend(tokenizer.encode(task.terminator())?);
+    }
     Ok(ids)
 }
 

@@ -6,10 +6,9 @@ use super::network::Network;
 use super::plan::Plan;
 use super::progress::Progress;
 use super::step::{StepNumbers, StepOutcome, take_step};
-use super::stop::{StopReason, StopSignal};
 use crate::config::{Experiment, WeightQuantizer};
 use crate::libtorch::{caught, peak_memory_bytes};
-use crate::run::{ActiveRun, Checkpoint, Event, MetricsRow, Observer};
+use crate::run::{ActiveRun, Checkpoint, Event, MetricsRow, Observer, StopReason, StopSignal};
 use crate::schedule::{learning_rate, quantization_share, weight_decay};
 use crate::{Error, Result};
 use std::time::Instant;
@@ -30,6 +29,8 @@ pub struct Trainer<'a> {
     pub(super) retry_save_at: Option<u64>,
     /// Whether the last row could be written; else rows wait in memory for the next save.
     pub(super) is_recording: bool,
+    /// All steps of this launch together.
+    step_seconds: f64,
     stop: StopSignal,
     pub(super) observer: &'a mut dyn Observer,
 }
@@ -57,7 +58,22 @@ impl<'a> Trainer<'a> {
     ) -> Self {
         let (codes, progress) = (CodeRecord::default(), Progress::default());
         let (held_out_loss, saved_step, retry_save_at, is_recording) = (None, None, None, true);
-        Self { experiment, plan, run, network, codes, progress, held_out_loss, saved_step, retry_save_at, is_recording, stop, observer }
+        let step_seconds = 0.0;
+        Self {
+            experiment,
+            plan,
+            run,
+            network,
+            codes,
+            progress,
+            held_out_loss,
+            saved_step,
+            retry_save_at,
+            is_recording,
+            step_seconds,
+            stop,
+            observer,
+        }
     }
 
     /// Goes on from `checkpoint`, if there is one, to the last step, or until asked to stop. `notes` are what to say first.
@@ -72,6 +88,7 @@ impl<'a> Trainer<'a> {
         if let Some(bytes) = peak_memory_bytes() {
             self.run.note(self.progress.step, &format!("peak memory {:.2} GiB, libtorch included", bytes as f64 / (1u64 << 30) as f64));
         }
+        self.note_waiting();
         let event = match &ending {
             Ok(Ending::Finished | Ending::AlreadyFinished) => Event::Finished,
             Ok(Ending::Stopped(reason)) => Event::Stopped { reason: reason.name().into() },
@@ -80,6 +97,15 @@ impl<'a> Trainer<'a> {
         self.run.event(self.progress.step, event);
         let _ = self.run.sync(); // the last rows and the event; how the run ended is known without them
         ending
+    }
+
+    /// Says in the log what share of the time went by without data.
+    fn note_waiting(&mut self) {
+        let (waited, trained) = (self.plan.objective.waited_for_data().as_secs_f64(), self.step_seconds);
+        if waited > 0.0 && trained > 0.0 {
+            let share = 100.0 * waited / trained;
+            self.run.note(self.progress.step, &format!("waited {waited:.2} s for data, {share:.2} % of {trained:.1} s of steps"));
+        }
     }
 
     fn train(&mut self) -> Result<Ending> {
@@ -125,7 +151,9 @@ impl<'a> Trainer<'a> {
         }
         let outcome = outcome?;
         self.count(&outcome);
-        self.record(numbers, outcome, start.elapsed().as_secs_f64());
+        let step_seconds = start.elapsed().as_secs_f64();
+        self.step_seconds += step_seconds;
+        self.record(numbers, outcome, step_seconds);
         self.stop_when_lost().map(|()| true)
     }
 

@@ -1,5 +1,6 @@
 //! A document, where it came from, and what is done about a record that holds none.
 
+use crate::config::BadRecords;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -20,16 +21,6 @@ pub struct DocumentSettings {
     pub document_separator: Option<String>,
     /// What becomes of a record that holds no text.
     pub bad_records: BadRecords,
-}
-
-/// What becomes of a record that holds no text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BadRecords {
-    /// It is an error.
-    Stop,
-    /// It is counted. A file that cannot be read on is an error all the same.
-    Skip,
 }
 
 /// Text that belongs together.

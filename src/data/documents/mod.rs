@@ -18,6 +18,7 @@ mod sources;
 mod tests;
 mod text;
 
-pub use document::{BadRecords, Document, DocumentSettings, MAX_DOCUMENT_BYTES, Place, Skipped, Within};
+pub use crate::config::BadRecords;
+pub use document::{Document, DocumentSettings, MAX_DOCUMENT_BYTES, Place, Skipped, Within};
 pub use iterate::Documents;
 pub use sources::{SourceFile, Sources};

@@ -32,8 +32,9 @@ mod test_corpus;
 mod tests;
 mod units;
 
+pub use crate::config::HeldOut;
 pub use encode::Encode;
-pub use settings::{HeldOut, PrepareSettings, UNIT_BYTES};
+pub use settings::{PrepareSettings, UNIT_BYTES};
 
 use super::Prepared;
 use super::documents::Sources;

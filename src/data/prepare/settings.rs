@@ -1,6 +1,7 @@
 //! Everything that decides what the shards of a corpus hold, and the hash of it.
 
 use super::Encode;
+use crate::config::HeldOut;
 use crate::data::documents::DocumentSettings;
 use crate::data::shards::TokenWidth;
 use crate::storage::content_hash;
@@ -24,26 +25,6 @@ pub struct PrepareSettings {
     pub end_with: Option<u32>,
     /// Bytes of text from which on a unit is full; [`UNIT_BYTES`] but in tests.
     pub unit_bytes: u64,
-}
-
-/// What is kept for measuring.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HeldOut {
-    /// So many percent of the documents, chosen by a hash of the text: a document that is there twice is on one side.
-    DocumentsPercent(f64),
-    /// The last so many percent of each document's characters, for a corpus of few documents. Either part is a document of its split,
-    /// with what begins and ends one.
-    EndOfEachDocumentPercent(f64),
-}
-
-impl HeldOut {
-    /// Percent of the documents or of each.
-    pub fn percent(self) -> f64 {
-        match self {
-            Self::DocumentsPercent(percent) | Self::EndOfEachDocumentPercent(percent) => percent,
-        }
-    }
 }
 
 impl PrepareSettings {

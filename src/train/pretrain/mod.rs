@@ -1,15 +1,19 @@
-//! Pre-training: the next token of text or of a task's problems.
+//! Pre-training: the next token of a task's problems; that of text is the business of `text`.
+
+mod text;
+
+pub use text::{HeldOutText, TextPretraining};
 
 use super::evaluation::evaluate_questions;
 use super::objective::Objective;
 use super::step::next_token_loss;
-use crate::Result;
 use crate::config::{DataConfig, Experiment};
 use crate::data::{ArithmeticSource, Batch};
 use crate::model::Decoder;
 use crate::run::EvaluationRow;
 use crate::tasks::{Question, Task};
 use crate::tokenizer::Tokenizer;
+use crate::{Error, Result};
 use tch::{Device, Tensor};
 
 /// Problems made on the fly, and held-out questions about them.
@@ -24,9 +28,14 @@ pub struct Pretraining {
 
 impl Pretraining {
     /// The objective that `experiment` describes, at its beginning.
+    ///
+    /// # Errors
+    /// Ours: its data are no problems.
     pub fn new(experiment: &Experiment, tokenizer: &Tokenizer) -> Result<Self> {
-        let DataConfig::Arithmetic(arithmetic) = &experiment.data;
-        let questions = Task::new(&experiment.data)?.held_out_questions(experiment.seed, experiment.evaluation.num_examples);
+        let DataConfig::Arithmetic(arithmetic) = &experiment.data else {
+            return Err(Error::ours("these data are no problems"));
+        };
+        let questions = Task::arithmetic(arithmetic)?.held_out_questions(experiment.seed, experiment.evaluation.num_examples);
         Ok(Self {
             source: ArithmeticSource::new(arithmetic, tokenizer, experiment.seed)?,
             questions,

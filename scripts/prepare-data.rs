@@ -1,0 +1,160 @@
+//! Turns the text of an experiment into token shards: fetches it where it is elsewhere, learns the tokenizer, tokenizes. Owns the command
+//! line; the work is the library's.
+
+use bitnet::config::{Experiment, Overrides, TextSource, TokenizerConfig, load, resolve};
+use bitnet::data::prepare::{Event, Outcome};
+use bitnet::data::{Corpus, Fetched, Prepared};
+use bitnet::report::{BytesProgress, run_binary, write_completions};
+use bitnet::run::{RunDirectory, StopSignal};
+use bitnet::{Error, Result};
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
+use std::io::{Write, stderr, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[cfg(feature = "hub")]
+#[path = "prepare-data/fetch.rs"]
+mod fetch;
+
+const EXAMPLES: &str = "\
+Examples:
+  prepare-data tinystories                               fetches the corpus, learns the tokenizer, tokenizes
+  prepare-data tinystories --data stories.txt more/      text of your own: .txt .json .jsonl .parquet, also as .gz and .zst
+  prepare-data baseline --data my.jsonl --tokenizer my/tokenizer.json
+  prepare-data baseline --dry-run                        says what it would fetch and where it would go
+
+The prepared directory is printed on stdout. Ctrl-C stops it; the same command goes on. All flags of `train` are taken, so that one
+line serves both; those that only training knows change nothing here.";
+
+/// Turns the text of an experiment into token shards
+#[derive(Debug, Parser)]
+#[command(name = "prepare-data", version, after_help = EXAMPLES)]
+struct Arguments {
+    /// An experiment's name, its directory, or a config.yaml
+    #[arg(required_unless_present_any = ["completions", "resume"])]
+    experiment: Option<PathBuf>,
+    /// Say what would be done, then stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Threads that tokenize; one for each processor when absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    #[command(flatten)]
+    overrides: Overrides,
+    /// As in train; with --resume, its config is taken
+    #[arg(long, value_name = "ID", help_heading = "Flags of train")]
+    run_id: Option<String>,
+    /// As in train
+    #[arg(long, requires = "run_id", help_heading = "Flags of train")]
+    resume: bool,
+    /// As in train
+    #[arg(long, value_name = "DIR", default_value = "runs", help_heading = "Flags of train")]
+    runs_dir: PathBuf,
+    /// Print a completion script for this shell, then stop
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
+}
+
+fn main() -> ExitCode {
+    run_binary(|| prepare_data(&Arguments::parse()))
+}
+
+fn prepare_data(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(shell) = arguments.completions {
+        return write_completions(shell, &mut Arguments::command());
+    }
+    let corpus = Corpus::of(&experiment(arguments)?)?;
+    let stop = StopSignal::listen()?;
+    say(format_args!("{}", described(&corpus)?));
+    let Some(fetched) = fetched(&corpus, arguments.dry_run, &stop)? else { return stopped(&stop) };
+    if arguments.dry_run {
+        return Ok(ExitCode::SUCCESS);
+    }
+    match prepared(&corpus, &fetched, arguments, &stop)? {
+        Outcome::Finished(prepared) => report(&prepared),
+        Outcome::Stopped => stopped(&stop),
+    }
+}
+
+fn experiment(arguments: &Arguments) -> Result<Experiment> {
+    match (&arguments.experiment, &arguments.run_id) {
+        (_, Some(id)) if arguments.resume => load(RunDirectory::new(arguments.runs_dir.join(id)).config_path(), &arguments.overrides),
+        (Some(experiment), _) => Ok(resolve(experiment, &arguments.overrides)?.experiment),
+        (None, _) => Err(Error::input("no experiment is named").hint("such as: prepare-data tinystories")),
+    }
+}
+
+/// What is read, by which tokenizer, and where it goes.
+fn described(corpus: &Corpus) -> Result<String> {
+    let source = match corpus.source() {
+        TextSource::Files(files) => files.join(", "),
+        TextSource::Hub(hub) => format!("{} of {} on the hub", hub.files.join(", "), hub.repository),
+    };
+    let tokenizer = match corpus.tokenizer() {
+        TokenizerConfig::Characters => "its characters".to_owned(),
+        TokenizerConfig::BytePair(pairs) => format!("{} byte pairs, learned from it", pairs.vocab_size),
+        TokenizerConfig::File(path) => path.clone(),
+        TokenizerConfig::Hub(name) => format!("that of {name} on the hub"),
+    };
+    Ok(format!("text       {source}\ntokenizer  {tokenizer}\nprepared   {}", corpus.directory()?.display()))
+}
+
+/// The files that are elsewhere, fetched; with `is_dry` only said. None: it was asked to stop.
+#[cfg(feature = "hub")]
+fn fetched(corpus: &Corpus, is_dry: bool, stop: &StopSignal) -> Result<Option<Fetched>> {
+    if corpus.open().is_ok() {
+        return Ok(Some(Fetched::default())); // nothing of the hub is needed any more
+    }
+    fetch::fetched(corpus, is_dry, stop)
+}
+
+#[cfg(not(feature = "hub"))]
+fn fetched(corpus: &Corpus, _is_dry: bool, _stop: &StopSignal) -> Result<Option<Fetched>> {
+    let is_elsewhere = matches!(corpus.source(), TextSource::Hub(_)) || matches!(corpus.tokenizer(), TokenizerConfig::Hub(_));
+    if is_elsewhere && corpus.open().is_err() {
+        return Err(Error::input("this build cannot fetch from the hub").hint("build it with --features hub, or name files with --data"));
+    }
+    Ok(Some(Fetched::default()))
+}
+
+fn prepared(corpus: &Corpus, fetched: &Fetched, arguments: &Arguments, stop: &StopSignal) -> Result<Outcome> {
+    if let Ok(prepared) = corpus.open()
+        && fetched.documents.is_none()
+        && matches!(corpus.source(), TextSource::Hub(_))
+    {
+        return Ok(Outcome::Finished(prepared));
+    }
+    let available = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.map_or_else(available, usize::from);
+    let mut progress = BytesProgress::new();
+    let mut show = |event: Event| match event {
+        Event::StartedOver { reason } => say(format_args!("starting over: {reason}")),
+        Event::Advanced(at) => progress.advanced(at.bytes_read, at.bytes, &format!("{} documents, {} tokens", at.documents, at.tokens)),
+    };
+    corpus.prepare(fetched, threads, &mut |note| say(format_args!("{note}")), &mut show, &|| stop.requested().is_some())
+}
+
+fn report(prepared: &Prepared) -> Result<ExitCode> {
+    let manifest = prepared.manifest();
+    for (name, split) in [("train", &manifest.train), ("validation", &manifest.validation)] {
+        let bytes_per_token = split.text_bytes as f64 / split.tokens.max(1) as f64;
+        let (documents, tokens) = (split.documents, split.tokens);
+        say(format_args!("{name:<11}{documents} documents, {tokens} tokens, {bytes_per_token:.2} bytes a token"));
+    }
+    if manifest.skipped.records > 0 {
+        say(format_args!("skipped    {} bad records, such as: {}", manifest.skipped.records, manifest.skipped.reasons.join("; ")));
+    }
+    writeln!(stdout(), "{}", prepared.dir().display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stopped(stop: &StopSignal) -> Result<ExitCode> {
+    say(format_args!("stopped; the same command goes on from here"));
+    Ok(ExitCode::from(stop.requested().map_or(0, |reason| reason.exit_status())))
+}
+
+/// A line on stderr, where someone may read it.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(stderr(), "{line}");
+}
