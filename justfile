@@ -2,6 +2,11 @@
 
 set positional-arguments
 
+just := quote(just_executable()) + " --justfile " + quote(justfile())
+prepare := "cargo run --release --no-default-features --features hub,parquet --bin prepare-data --"
+train := "cargo run --release --bin train --"
+everyday := "cargo run --profile everyday --no-default-features --bin"
+
 # The recipes, in groups.
 [private]
 default:
@@ -34,6 +39,89 @@ exp-arithmetic *flags: setup
         && if [ ! -d "$run" ]; then printf '%s\n' "$run"; exit; fi \
         && cargo run --release --bin evaluate -- "$run" \
         && cargo run --profile everyday --no-default-features --bin plot-loss -- "$run"
+
+# TinyStories, 12M: fetch, learn the tokenizer, tokenize, train, evaluate, plot (--data FILES for text of your own)
+[group('experiments')]
+[no-exit-message]
+exp-tinystories *flags:
+    @{{ just }} text-experiment tinystories "$@"
+
+# The same without evaluation and plot; flags as in `train --help`
+[group('experiments')]
+[no-exit-message]
+train-tinystories *flags:
+    @{{ just }} train-on-text tinystories "$@"
+
+# FineWeb-Edu, 95M: says what it will fetch, need and take, then does it
+[group('experiments')]
+[no-exit-message]
+exp-baseline *flags:
+    @{{ just }} text-experiment baseline-95m "$@"
+
+# The same without evaluation and plot; flags as in `train --help`
+[group('experiments')]
+[no-exit-message]
+train-baseline *flags:
+    @{{ just }} train-on-text baseline-95m "$@"
+
+# Tiny Shakespeare by characters, 4M
+[group('experiments')]
+[no-exit-message]
+exp-shakespeare *flags:
+    @{{ just }} text-experiment shakespeare "$@"
+
+# What each part of BitNet b1.58 does: seven small models on tiny Shakespeare
+[group('experiments')]
+[no-exit-message]
+exp-ablations *flags: setup
+    {{ prepare }} ablations "$@" > /dev/null
+    {{ train }} ablations --run-id ablation-ternary "$@"
+    {{ train }} ablations --run-id ablation-full-precision --set model.bit_linear.weights=none --set model.bit_linear.activations=none "$@"
+    {{ train }} ablations --run-id ablation-sign --set model.bit_linear.weights=sign "$@"
+    {{ train }} ablations --run-id ablation-int4 --set model.bit_linear.activations=int4_absmean "$@"
+    {{ train }} ablations --run-id ablation-silu --set model.hidden_act=silu "$@"
+    {{ train }} ablations --run-id ablation-no-sub-norms --set model.sub_norms=false "$@"
+    {{ train }} ablations --run-id ablation-norms-inside --set model.bit_linear.norm=inside "$@"
+    {{ everyday }} plot-loss -- ablation-ternary ablation-full-precision ablation-sign ablation-int4 ablation-silu ablation-no-sub-norms ablation-norms-inside --smooth 0.98 -o runs/ablations.png
+
+# Fetch a corpus, learn its tokenizer, tokenize it (--data FILES, --tokenizer FILE, --dry-run; another call goes on)
+[group('data and models')]
+[no-exit-message]
+prepare-data *flags:
+    @{{ prepare }} "$@"
+
+# Make a tokenizer.json from text (--data FILES --vocab-size 2048 -o tokenizer.json)
+[group('data and models')]
+[no-exit-message]
+train-tokenizer *flags:
+    @cargo run --release --no-default-features --features hub,parquet --bin train-tokenizer -- "$@"
+
+# What an experiment takes: steps, memory, hours and cost (--gpu rtx3060, --gpu list)
+[group('data and models')]
+[no-exit-message]
+estimate *flags:
+    @{{ everyday }} estimate -- "$@"
+
+# A blank ternary model folder (--params 750M)
+[group('data and models')]
+[no-exit-message]
+new-model *flags: setup
+    @cargo run --release --bin new-model -- "$@"
+
+[private]
+[no-exit-message]
+text-experiment name *flags: setup
+    name=$1 && shift \
+        && {{ prepare }} "$name" "$@" > /dev/null \
+        && run=$({{ train }} "$name" "$@") \
+        && if [ ! -d "$run" ]; then printf '%s\n' "$run"; exit; fi \
+        && cargo run --release --bin evaluate -- "$run" \
+        && {{ everyday }} plot-loss -- "$run"
+
+[private]
+[no-exit-message]
+train-on-text name *flags: setup
+    name=$1 && shift && {{ prepare }} "$name" "$@" > /dev/null && {{ train }} "$name" "$@"
 
 # Score a run on held-out problems (id, prefix or path; the newest run without one)
 [group('runs')]
@@ -93,4 +181,4 @@ bench-training *flags: setup
 # Print the shell completions of every binary (bash, zsh, fish)
 [group('development')]
 completions shell: setup
-    @for binary in train evaluate chat check-status plot-loss; do cargo run --release --bin "$binary" -- --completions "$1"; done
+    @for binary in train evaluate chat check-status plot-loss estimate prepare-data train-tokenizer new-model; do cargo run --release --bin "$binary" -- --completions "$1"; done

@@ -64,9 +64,10 @@ fn prepare_data(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(shell) = arguments.completions {
         return write_completions(shell, &mut Arguments::command());
     }
-    let corpus = Corpus::of(&experiment(arguments)?)?;
+    let experiment = experiment(arguments)?;
+    let corpus = Corpus::of(&experiment)?;
     let stop = StopSignal::listen()?;
-    say(format_args!("{}", described(&corpus)?));
+    say(format_args!("{}\n\n{}\n", experiment.estimate(), described(&corpus)?));
     let Some(fetched) = fetched(&corpus, arguments.dry_run, &stop)? else { return stopped(&stop) };
     if arguments.dry_run {
         return Ok(ExitCode::SUCCESS);

@@ -1,6 +1,7 @@
 //! Trains an experiment into `runs/<id>/`, or goes on with a run that stopped.
 
 use bitnet::config::{Overrides, resolve};
+use bitnet::data::Corpus;
 use bitnet::report::{TrainingProgress, run_binary, write_completions};
 use bitnet::run::{RunDirectory, StopSignal};
 use bitnet::storage::DISK;
@@ -86,7 +87,10 @@ fn named(experiment: &Option<PathBuf>) -> Result<&Path> {
 fn dry_run(arguments: &Arguments) -> Result<ExitCode> {
     let resolved = resolve(named(&arguments.experiment)?, &arguments.overrides)?;
     resolved.warnings.iter().for_each(|warning| say(format_args!("warning: {warning}")));
-    Plan::new(&resolved.experiment)?;
+    match Corpus::of(&resolved.experiment).map(|corpus| corpus.open()) {
+        Ok(Err(error)) => say(format_args!("note: {error}")), // the text may be prepared later
+        _ => drop(Plan::new(&resolved.experiment)?),
+    }
     initial_weights(&resolved.experiment)?;
     write!(stdout(), "{}", resolved.experiment.to_yaml()?)?;
     say(format_args!("\n{}", resolved.experiment.estimate()));

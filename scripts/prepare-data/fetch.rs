@@ -52,5 +52,10 @@ fn summary(plan: &Plan) -> String {
     let (all, missing): (u64, u64) = (plan.files.iter().map(|file| file.size).sum(), plan.num_missing_bytes());
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
     let Request { repository, .. } = &plan.request;
-    format!("hub        {} files of {repository}, {:.3} GB, of which {:.3} GB to fetch", plan.files.len(), gigabytes(all), gigabytes(missing))
+    format!(
+        "hub        {} files of {repository}, {:.3} GB, of which {:.3} GB to fetch",
+        plan.files.len(),
+        gigabytes(all),
+        gigabytes(missing)
+    )
 }

@@ -168,7 +168,16 @@ fn shorten_warmup(experiment: &mut Experiment, assignments: &[Assignment]) -> Ve
 fn find_config(path: &Path) -> Result<PathBuf> {
     let candidates = [path.to_path_buf(), path.join(FILE_NAME), Path::new(EXPERIMENTS_DIR).join(path).join(FILE_NAME)];
     let found = candidates.into_iter().find(|candidate| candidate.is_file());
-    found.ok_or_else(|| not_found(path))
+    found.or_else(|| find_by_prefix(path)).ok_or_else(|| not_found(path))
+}
+
+/// The experiment whose name alone begins so: `baseline` for `baseline-95m`.
+fn find_by_prefix(path: &Path) -> Option<PathBuf> {
+    let prefix = path.to_str().filter(|prefix| !prefix.is_empty())?;
+    let mut names = experiment_names();
+    names.retain(|name| name.starts_with(prefix));
+    let [name] = &names[..] else { return None };
+    Some(Path::new(EXPERIMENTS_DIR).join(name).join(FILE_NAME))
 }
 
 fn not_found(path: &Path) -> Error {

@@ -132,4 +132,6 @@ pub struct CheckpointConfig {
     pub every: u64,
     /// The newest so many stay; the best by held-out loss stays as well.
     pub keep_last: usize,
+    /// Whether the last state of the first stage is saved, and stays: the second stage can be tried again from there.
+    pub at_stage_switch: bool,
 }

@@ -2,7 +2,7 @@
 
 use super::network::Network;
 use super::plan::Plan;
-use super::save::Constants;
+use super::save::{Constants, switch_step};
 use super::trainer::{Ending, Trainer};
 use crate::config::{Experiment, Overrides, Resolved, resolve};
 use crate::libtorch;
@@ -80,6 +80,7 @@ impl<'fs> Launch<'fs> {
     pub fn run(mut self, stop: StopSignal, observer: &mut dyn Observer) -> Result<Ending> {
         let plan = Plan::new(&self.experiment)?;
         let mut checkpoints = CheckpointStore::open(self.fs, self.directory.checkpoints_dir(), self.experiment.checkpoints.keep_last)?;
+        switch_step(&self.experiment).into_iter().for_each(|step| checkpoints.pin(step));
         let latest = if self.saved.is_some() { checkpoints.load_latest()? } else { Latest::default() };
         let from_step = latest.checkpoint.as_ref().map(Checkpoint::step);
         if from_step.is_none() && self.initial.is_none() {

@@ -4,6 +4,7 @@ use super::trainer::Trainer;
 use crate::config::{Experiment, TokenIds};
 use crate::libtorch::{TensorFile, load_tensors};
 use crate::run::{Checkpoint, CheckpointLabel, Event, Fingerprints, NewFile};
+use crate::schedule::first_stage_steps;
 use crate::storage::is_out_of_space;
 use crate::tasks::Task;
 use crate::tokenizer::Tokenizer;
@@ -44,6 +45,12 @@ pub fn ending_ids(experiment: &Experiment, tokenizer: &Tokenizer) -> Result<Vec<
     Ok(ids)
 }
 
+/// The last step of the first stage, where its state is to be kept.
+pub(super) fn switch_step(experiment: &Experiment) -> Option<u64> {
+    let has_switch = experiment.checkpoints.at_stage_switch && experiment.train.schedule.second_stage.is_some();
+    has_switch.then(|| first_stage_steps(&experiment.train))
+}
+
 fn generation_config(experiment: &Experiment, tokenizer: &Tokenizer) -> Result<serde_json::Value> {
     Ok(json!({
         "bos_token_id": tokenizer.bos_id(),
@@ -61,7 +68,9 @@ impl Trainer<'_> {
     /// Saves where the cadence says so, or where an earlier save failed. A failure is a warning: training goes on and tries again.
     pub(super) fn save(&mut self) -> Result<()> {
         let step = self.progress.step;
-        let is_due = step.is_multiple_of(self.experiment.checkpoints.every) || self.retry_save_at == Some(step);
+        let is_due = step.is_multiple_of(self.experiment.checkpoints.every)
+            || self.retry_save_at == Some(step)
+            || switch_step(&self.experiment) == Some(step);
         if !is_due || step == self.experiment.train.num_steps {
             return Ok(()); // the last state is saved on leaving
         }

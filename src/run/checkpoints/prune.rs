@@ -6,7 +6,7 @@ use crate::{Context, Result};
 use std::collections::BTreeSet;
 
 impl CheckpointStore<'_> {
-    /// Removes all but the newest `keep`, the newest that is known to be whole, the one resumed from and the best. Each is renamed, the
+    /// Removes all but the newest `keep`, the newest that is known to be whole, the one resumed from, the pinned one and the best. Each is renamed, the
     /// renames are synced, and only then is anything inside removed: no half-removed checkpoint ever has a checkpoint's name.
     pub(super) fn prune(&mut self, keep: usize) -> Result<Vec<u64>> {
         let victims = self.victims(keep)?;
@@ -35,6 +35,7 @@ impl CheckpointStore<'_> {
         let mut kept: BTreeSet<u64> = steps.iter().rev().take(keep).copied().collect();
         kept.extend(self.newest_valid);
         kept.extend(self.resumed_from);
+        kept.extend(self.pinned);
         kept.extend(self.best()?);
         Ok(steps.into_iter().filter(|step| !kept.contains(step)).collect())
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 pub struct CheckpointStore<'fs> {
     pub(super) checkpoints: Checkpoints<'fs>,
     pub(super) keep_last: usize,
+    pub(super) pinned: Option<u64>,
     pub(super) resumed_from: Option<u64>,
     pub(super) newest_valid: Option<u64>,
 }
@@ -20,7 +21,7 @@ impl<'fs> CheckpointStore<'fs> {
     pub fn open(fs: &'fs dyn FileSystem, dir: impl Into<PathBuf>, keep_last: usize) -> Result<Self> {
         let checkpoints = Checkpoints::new(fs, dir);
         create_dir_durably(fs, &checkpoints.dir)?;
-        let store = Self { checkpoints, keep_last: keep_last.max(1), resumed_from: None, newest_valid: None };
+        let store = Self { checkpoints, keep_last: keep_last.max(1), pinned: None, resumed_from: None, newest_valid: None };
         store.clean()?;
         store.sync_parent()?; // A crash between a rename and its sync: from here on, what can be seen is durable.
         Ok(store)
@@ -29,6 +30,11 @@ impl<'fs> CheckpointStore<'fs> {
     /// To look at them without changing anything.
     pub fn checkpoints(&self) -> &Checkpoints<'fs> {
         &self.checkpoints
+    }
+
+    /// The checkpoint of `step` is never pruned.
+    pub fn pin(&mut self, step: u64) {
+        self.pinned = Some(step);
     }
 
     /// The newest whole checkpoint, which is never pruned from now on. Damaged ones above it are renamed `corrupt-*` and returned.
