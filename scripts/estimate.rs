@@ -16,8 +16,8 @@ use std::process::ExitCode;
 const EXAMPLES: &str = "\
 Examples:
   estimate arithmetic                                  parameters, tokens, arithmetic, memory, disk
-  estimate arithmetic --gpu rtx3060                    and whether it fits there, for how long, at what price
-  estimate arithmetic --gpu h100 --mfu 0.3 --price 2   with another share of the peak, and another price
+  estimate arithmetic --gpu rtx3060                    whether it fits, for how long, at what price
+  estimate arithmetic --gpu h100 --mfu 0.3 --price 2   with another share of the peak and price
   estimate --gpu list                                  the GPUs that are known
   estimate arithmetic --tokens-per-second 20000        time at a speed that was measured
   estimate arithmetic --like mine --json               at the speed of the run mine; for programs

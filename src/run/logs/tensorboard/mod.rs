@@ -12,7 +12,7 @@ mod record;
 mod tests;
 mod values;
 
-use super::read_log;
+use super::read::{read_if_present, read_log};
 use crate::run::{EvaluationRow, MetricsRow, RunDirectory, SampleRow, unix_time};
 use crate::storage::{AppendFile, FileSystem, create_dir_durably, remove_temporaries, write_atomically};
 use crate::{Context, Result};
@@ -31,23 +31,18 @@ pub(super) struct TensorBoard<'fs> {
 }
 
 impl<'fs> TensorBoard<'fs> {
-    /// Derives the event file from the logs of `run`, in the place of those that are there.
+    /// Derives the event file from the logs of `run`, in the place of those that are there; goes on with one that holds just that.
     pub fn open(fs: &'fs dyn FileSystem, run: &RunDirectory) -> Result<Self> {
         let dir = run.tensorboard_dir();
         create_dir_durably(fs, &dir)?;
         remove_temporaries(fs, &dir)?;
-        let old = event_files(fs, &dir)?;
         let metrics = read_log::<MetricsRow>(fs, &run.metrics_path())?.rows;
         let evaluations = read_log::<EvaluationRow>(fs, &run.evaluation_path())?.rows;
         let samples = read_log::<SampleRow>(fs, &run.samples_path())?.rows;
         let now = unix_time();
-        let path = dir.join(file_name(now as u64, &old));
-        write_atomically(fs, &path, &derived(now, &metrics, &evaluations, &samples))?;
-        for name in old {
-            fs.remove_file(&dir.join(&name)).context(|| format!("removing {name} from {}", dir.display()))?;
-        }
+        let name = replaced(fs, &dir, now, &derived(now, &metrics, &evaluations, &samples))?;
         let wall_time = metrics.last().map_or(now, |row| row.unix_time);
-        Ok(Self { file: AppendFile::open(fs, &path)?, wall_time })
+        Ok(Self { file: AppendFile::open(fs, &dir.join(name))?, wall_time })
     }
 
     pub fn append_step(&mut self, row: &MetricsRow) -> Result<()> {
@@ -76,11 +71,33 @@ impl<'fs> TensorBoard<'fs> {
     }
 }
 
-/// A whole event file: what appending the same rows in the order of their steps would have made of an empty one.
-fn derived(now: f64, metrics: &[MetricsRow], evaluations: &[EvaluationRow], samples: &[SampleRow]) -> Vec<u8> {
+/// The name of the only event file in `dir`, which holds `rows` behind its head.
+fn replaced(fs: &dyn FileSystem, dir: &Path, now: f64, rows: &[u8]) -> Result<String> {
+    let (head, old) = (head(now), event_files(fs, dir)?);
+    if let [only] = &old[..]
+        && read_if_present(fs, &dir.join(only))?.is_some_and(|content| content.get(head.len()..) == Some(rows))
+    {
+        return Ok(only.clone());
+    }
+    let name = file_name(now as u64, &old);
+    write_atomically(fs, &dir.join(&name), &[&head, rows].concat())?;
+    for name in old {
+        fs.remove_file(&dir.join(&name)).context(|| format!("removing {name} from {}", dir.display()))?;
+    }
+    Ok(name)
+}
+
+/// How every event file begins; always of the same length.
+fn head(now: f64) -> Vec<u8> {
     let mut out = Vec::new();
     push_record(&event::version(now), &mut out);
     push_record(&event::session_start(now, 0), &mut out);
+    out
+}
+
+/// What appending the rows in the order of their steps makes of an empty file. Without any step's time it is `now`.
+fn derived(now: f64, metrics: &[MetricsRow], evaluations: &[EvaluationRow], samples: &[SampleRow]) -> Vec<u8> {
+    let mut out = Vec::new();
     let mut push = |wall_time, step, values: &[Value]| push_record(&event::summary(wall_time, step, values), &mut out);
     let mut evaluations = evaluations.chunk_by(|row, next| row.step == next.step).peekable();
     let mut samples = samples.chunk_by(|row, next| row.step == next.step).peekable();

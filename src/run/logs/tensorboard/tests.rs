@@ -63,11 +63,21 @@ fn a_derived_file_holds_what_was_appended() {
     let (fs, run) = (ForgetfulFileSystem::new(), RunDirectory::new("/r"));
     record(&mut RunLogs::open(&fs, &run, 0).unwrap(), 1, 7);
     let (old, appended) = event_file(&fs, &run);
+    fs.append(&run.tensorboard_dir().join(&old)).unwrap().write_all(&[0]).unwrap(); // which makes it another file
     RunLogs::open(&fs, &run, 7).unwrap();
     let (new, derived) = event_file(&fs, &run);
     assert_eq!(appended.len(), 2 + 7 + 3 + 2);
     assert_eq!(derived[2..], appended[2..], "but for the times of version and start");
     assert!(new > old, "{new} is read after {old}");
+}
+
+#[test]
+fn a_run_that_is_opened_and_not_trained_keeps_its_event_file() {
+    let (fs, run) = (ForgetfulFileSystem::new(), RunDirectory::new("/r"));
+    record(&mut RunLogs::open(&fs, &run, 0).unwrap(), 1, 7);
+    let before = event_file(&fs, &run);
+    RunLogs::open(&fs, &run, 7).unwrap();
+    assert_eq!(event_file(&fs, &run), before);
 }
 
 #[test]
