@@ -95,7 +95,7 @@ fn a_hostile_file_is_one_clear_error() {
     let long = "h".repeat(100);
     let cases: [(&str, Value, &str); 19] = [
         ("/model", Value::Null, "no object `model`"),
-        ("/model/type", json!("Magic"), "not a tokenizer.json"),
+        ("/model/type", json!("Magic"), "`model.type` is \"Magic\""),
         ("/model/vocab", json!(7), "`model.vocab` is 7"),
         ("/model/vocab", json!({}), "but no token has id 0"),
         ("/model/vocab/h", json!("0"), "`model.vocab` for \"h\" is \"0\", not an id"),
@@ -135,7 +135,7 @@ fn a_hostile_file_is_one_clear_error() {
 fn added_tokens_in_an_order_that_the_library_would_number_differently_are_refused() {
     let mut file = small();
     file["added_tokens"].as_array_mut().unwrap().swap(2, 3);
-    assert!(refused(&file).contains("\"hello\" has id 15, where Some(14) belongs"));
+    assert!(refused(&file).contains("\"hello\" has id 15, but comes where 14 is due"));
 }
 
 #[test]
