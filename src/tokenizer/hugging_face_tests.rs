@@ -46,7 +46,7 @@ fn ids_come_from_the_merges_alone_whatever_the_file_says_of_cutting_filling_and_
         assert_eq!(tokenizer.encode("he lo hé").unwrap(), [5, 4, 2, 3, 4, 0, 10, 11]);
     }
     assert_eq!(tokenizer.decode(&[5, 14, 4, 12, 2, 15, 99, 10, 11, 10]), "he lhelloé\u{fffd}");
-    assert_eq!(tokenizer.encode("").unwrap(), []);
+    assert!(tokenizer.encode("").unwrap().is_empty());
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn random_damage_never_panics() {
             let at = random.below(bytes.len() as u64) as usize;
             bytes[at] = b" \"0123456789{}[]:,ntafhelo"[random.below(26) as usize];
         }
-        if let Ok(tokenizer) = Tokenizer::from_json(&String::from_utf8(bytes).unwrap()) {
+        if let Ok(tokenizer) = Tokenizer::from_json(&String::from_utf8_lossy(&bytes)) {
             let _ = tokenizer.encode("he lo</s> hello\n").map(|ids| tokenizer.decode(&ids));
         }
     }
