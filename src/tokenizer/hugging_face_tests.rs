@@ -4,7 +4,7 @@ use crate::storage::{DISK, read_capped};
 use crate::tokenizer::{LARGEST_FILE, Tokenizer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A byte-level file in small: letters, a space, `he`, `</s>` that the file forgot to mark, and two more added tokens.
 fn small() -> Value {
@@ -163,7 +163,7 @@ fn shared(name: &str) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
-fn text_of(path: &PathBuf) -> String {
+fn text_of(path: &Path) -> String {
     String::from_utf8(read_capped(&DISK, path, LARGEST_FILE as u64).unwrap()).unwrap()
 }
 
