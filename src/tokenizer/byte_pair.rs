@@ -136,13 +136,14 @@ impl Sample {
     }
 }
 
-/// Where to part a long text: behind the last line break of its first piece, else behind the last space, else anywhere.
+/// Where to part a long text: behind the last line break of its first piece, else before the last space, else anywhere.
 fn cut(text: &str) -> usize {
     if text.len() <= PIECE {
         return text.len();
     }
     let piece = beginning(text, PIECE);
-    piece.rfind('\n').or_else(|| piece.rfind(' ').filter(|&at| at > 0)).map_or(piece.len(), |at| at + 1)
+    let line_end = piece.rfind('\n').map(|at| at + 1);
+    line_end.or_else(|| piece.rfind(' ').filter(|&at| at > 0)).unwrap_or(piece.len())
 }
 
 /// At most `length` bytes of `text`, in whole characters.

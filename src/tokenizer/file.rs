@@ -47,6 +47,7 @@ impl TokenizerFile {
         if is_ours(&value) {
             return Ok(None);
         }
+        check_kind(&value["model"]["type"])?;
         let vocabulary = vocabulary(&value["model"])?;
         let mut added = added_tokens(&value["added_tokens"])?;
         let tokens = by_id(&vocabulary, &added)?;
@@ -63,6 +64,14 @@ fn is_ours(value: &Value) -> bool {
     let model = &value["model"];
     let has_own_tokens = || SPECIAL_TOKENS.iter().zip(0u32..).all(|(token, id)| model["vocab"][token] == id);
     model["type"] == "BPE" && model["merges"] == json!([]) && value["pre_tokenizer"].is_null() && has_own_tokens()
+}
+
+/// The oldest files do not say which kind they are.
+fn check_kind(kind: &Value) -> Result<()> {
+    match kind.is_null() || ["BPE", "Unigram", "WordPiece", "WordLevel"].iter().any(|known| kind == known) {
+        true => Ok(()),
+        false => Err(wrong(format!("`model.type` is {}, not BPE, Unigram, WordPiece or WordLevel", shown(kind)))),
+    }
 }
 
 fn wrong(message: impl std::fmt::Display) -> Error {
@@ -138,7 +147,8 @@ fn check_merges(model: &Value, vocabulary: &HashMap<String, u32>) -> Result<()> 
         other => return Err(wrong(format!("`model.merges` is {}, not a list", shown(other)))),
     };
     let prefix = model["continuing_subword_prefix"].as_str().unwrap_or_default();
-    for (index, merge) in merges.iter().enumerate() {
+    let is_version = |merge: &Value| merge.as_str().is_some_and(|text| text.starts_with("#version"));
+    for (index, merge) in merges.iter().enumerate().filter(|(_, merge)| !is_version(merge)) {
         let wrong_merge = |what: String| wrong(format!("`model.merges[{index}]` is {}: {what}", shown(merge)));
         let Some((left, right)) = pair(merge) else { return Err(wrong_merge("not two tokens".into())) };
         let Some(rest) = right.strip_prefix(prefix) else { return Err(wrong_merge(format!("{right:?} does not begin with {prefix:?}"))) };
@@ -168,7 +178,9 @@ fn tame(value: &mut Value, added: &[AddedToken]) {
     for key in ["truncation", "padding", "post_processor"] {
         value[key] = Value::Null;
     }
-    value["model"]["dropout"] = Value::Null;
+    if let Some(dropout) = value["model"].get_mut("dropout") {
+        *dropout = Value::Null;
+    }
     for (index, _) in added.iter().enumerate().filter(|(_, token)| token.is_special) {
         value["added_tokens"][index]["special"] = true.into();
     }

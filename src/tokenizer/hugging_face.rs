@@ -157,16 +157,15 @@ impl Shared {
 
     /// The library gives an added token the next free id, whatever the file says.
     fn refuse_other_ids(&self, file: &TokenizerFile) -> Result<()> {
-        let given = |token: &str| self.library.token_to_id(token);
-        match file.added.iter().find(|token| given(&token.content) != Some(token.id)) {
-            Some(token) => Err(Error::input(format!(
-                "not a tokenizer.json: {:?} has id {}, where {:?} belongs",
-                token.content,
-                token.id,
-                given(&token.content)
-            ))),
-            None => Ok(()),
+        for token in &file.added {
+            let given = self.library.token_to_id(&token.content);
+            if given != Some(token.id) {
+                let given = given.map_or("none".into(), |id| id.to_string());
+                let message = format!("not a tokenizer.json: {:?} has id {}, but comes where {given} is due", token.content, token.id);
+                return Err(Error::input(message).hint("added tokens stand in the order of their ids, behind those of the model"));
+            }
         }
+        Ok(())
     }
 
     /// The ids of `text`, if all of it is in them and nothing else.
