@@ -10,7 +10,8 @@ mod json;
 mod opened;
 #[cfg(feature = "parquet")]
 mod parquet;
-#[cfg(all(test, feature = "parquet"))]
+#[cfg(feature = "parquet")]
+#[cfg(test)]
 mod parquet_tests;
 mod pieces;
 mod sources;

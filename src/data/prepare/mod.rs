@@ -46,7 +46,7 @@ use std::path::Path;
 #[derive(Debug)]
 pub enum Outcome {
     /// The directory is prepared.
-    Finished(Prepared),
+    Finished(Box<Prepared>),
     /// It was asked to stop; the units that are done are kept.
     Stopped,
 }

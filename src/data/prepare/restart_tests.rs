@@ -19,7 +19,7 @@ fn prepare_on(
     let mut events = Vec::new();
     let preparation = Preparation { fs, settings, sources, tokenizer, dir: Path::new("/p"), threads: 2 };
     match preparation.run(&mut |event| events.push(event), &|| false)? {
-        Outcome::Finished(prepared) => Ok((prepared, events)),
+        Outcome::Finished(prepared) => Ok((*prepared, events)),
         Outcome::Stopped => Err(Error::ours("stopped")),
     }
 }

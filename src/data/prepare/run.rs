@@ -60,7 +60,7 @@ impl Preparation<'_> {
         let mut watcher = Watcher { progress, stop };
         if let Some(prepared) = self.take_up(&plan, &mut watcher)? {
             remove_units(self.fs, self.dir);
-            return Ok(Outcome::Finished(prepared));
+            return Ok(Outcome::Finished(Box::new(prepared)));
         }
         loop {
             match self.attempt(&plan, &tokenizer_json, &mut watcher)? {
@@ -174,7 +174,7 @@ impl Preparation<'_> {
         write_atomically(self.fs, &self.dir.join(TOKENIZER), tokenizer_json.as_bytes())?;
         manifest.write(self.fs, self.dir)?;
         remove_units(self.fs, self.dir);
-        Prepared::open_on(self.fs, self.dir).map(Outcome::Finished)
+        Prepared::open_on(self.fs, self.dir).map(|prepared| Outcome::Finished(Box::new(prepared)))
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) fn text(random: &mut Random) -> String {
 
 pub(super) fn prepare_in(dir: &Path, sources: &Sources, settings: &PrepareSettings, threads: usize) -> Result<Prepared> {
     match prepare(settings, sources, &Codepoints::default(), dir, threads, &mut |_| {}, &|| false)? {
-        Outcome::Finished(prepared) => Ok(prepared),
+        Outcome::Finished(prepared) => Ok(*prepared),
         Outcome::Stopped => Err(Error::ours("stopped")),
     }
 }
