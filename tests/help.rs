@@ -14,6 +14,8 @@ fn program(name: &str) -> Command {
         "evaluate" => env!("CARGO_BIN_EXE_evaluate"),
         #[cfg(feature = "torch")]
         "chat" => env!("CARGO_BIN_EXE_chat"),
+        #[cfg(feature = "torch")]
+        "new-model" => env!("CARGO_BIN_EXE_new-model"),
         _ => panic!("{name} is not built with these features"),
     };
     let mut command = Command::new(path);
@@ -60,4 +62,4 @@ macro_rules! binaries {
 
 binaries!(check_status "check-status", plot_loss "plot-loss");
 #[cfg(feature = "torch")]
-binaries!(train "train", evaluate "evaluate", chat "chat");
+binaries!(train "train", evaluate "evaluate", chat "chat", new_model "new-model");

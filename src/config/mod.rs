@@ -16,6 +16,7 @@ mod overrides;
 mod rules;
 mod schema;
 mod shapes;
+mod size;
 mod trace;
 mod train;
 mod validate;
