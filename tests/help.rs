@@ -17,6 +17,8 @@ fn program(name: &str) -> Command {
         "evaluate" => env!("CARGO_BIN_EXE_evaluate"),
         #[cfg(feature = "torch")]
         "chat" => env!("CARGO_BIN_EXE_chat"),
+        #[cfg(feature = "torch")]
+        "new-model" => env!("CARGO_BIN_EXE_new-model"),
         _ => panic!("{name} is not built with these features"),
     };
     let mut command = Command::new(path);
@@ -65,4 +67,4 @@ binaries!(check_status "check-status", plot_loss "plot-loss", estimate "estimate
 #[cfg(feature = "text")]
 binaries!(train_tokenizer "train-tokenizer");
 #[cfg(feature = "torch")]
-binaries!(train "train", evaluate "evaluate", chat "chat");
+binaries!(train "train", evaluate "evaluate", chat "chat", new_model "new-model");

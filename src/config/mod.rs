@@ -19,6 +19,7 @@ mod rules;
 mod rules_of_data;
 mod schema;
 mod shapes;
+mod size;
 mod text;
 mod trace;
 mod train;

@@ -19,4 +19,4 @@ pub use caught::caught;
 pub use checkpoint::checkpointed;
 pub use device::{cuda, flush_denormals, keep_freed_memory, mps, peak_memory_bytes};
 pub use parameters::{AdamwState, AdamwStep, adamw_step, clip_gradients, drop_gradients};
-pub use tensor_file::{TensorFile, load_tensors, restore_parameters};
+pub use tensor_file::{TensorFile, load_tensors, restore_parameters, tensor_bytes, tensor_file_header};

@@ -21,19 +21,8 @@ impl TensorFile {
     /// A file of `tensors` with the metadata that transformers wants.
     pub fn new(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Result<Self> {
         let sorted: BTreeMap<String, Tensor> = tensors.into_iter().collect();
-        let mut infos = Vec::with_capacity(sorted.len());
-        let mut end = 0;
-        for (name, tensor) in &sorted {
-            let start = end;
-            end += tensor.numel() * tensor.kind().elt_size_in_bytes();
-            let shape = tensor.size().iter().map(|&size| size as usize).collect();
-            infos.push((name.clone(), TensorInfo { dtype: dtype(tensor.kind())?, shape, data_offsets: (start, end) }));
-        }
-        let format = HashMap::from([("format".to_string(), "pt".to_string())]);
-        let mut json = serde_json::to_vec(&Metadata::new(Some(format), infos)?)?;
-        json.resize(json.len().next_multiple_of(8), b' '); // the data begin aligned
-        let header = [&(json.len() as u64).to_le_bytes()[..], &json].concat();
-        let size = (header.len() + end) as u64;
+        let shape = |tensor: &Tensor| tensor.size().iter().map(|&size| size as usize).collect();
+        let (header, size) = tensor_file_header(sorted.iter().map(|(name, tensor)| (name.clone(), tensor.kind(), shape(tensor))))?;
         Ok(Self { header, tensors: sorted.into_values().collect(), size })
     }
 
@@ -46,13 +35,35 @@ impl TensorFile {
     pub fn write_to(&self, writer: &mut dyn Write) -> Result<()> {
         writer.write_all(&self.header)?;
         for tensor in &self.tensors {
-            let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
-            let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
-            tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-            writer.write_all(&bytes)?;
+            writer.write_all(&tensor_bytes(tensor)?)?;
         }
         Ok(())
     }
+}
+
+/// What stands before the numbers of a safetensors file whose tensors follow in this order, and the bytes of the whole file; with the
+/// metadata that transformers wants.
+pub fn tensor_file_header(tensors: impl IntoIterator<Item = (String, Kind, Vec<usize>)>) -> Result<(Vec<u8>, u64)> {
+    let (mut infos, mut end) = (Vec::new(), 0);
+    for (name, kind, shape) in tensors {
+        let start = end;
+        end += shape.iter().product::<usize>() * kind.elt_size_in_bytes();
+        infos.push((name, TensorInfo { dtype: dtype(kind)?, shape, data_offsets: (start, end) }));
+    }
+    let format = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let mut json = serde_json::to_vec(&Metadata::new(Some(format), infos)?)?;
+    json.resize(json.len().next_multiple_of(8), b' '); // the data begin aligned
+    let header = [&(json.len() as u64).to_le_bytes()[..], &json].concat();
+    let size = (header.len() + end) as u64;
+    Ok((header, size))
+}
+
+/// The numbers of a tensor as a safetensors file has them.
+pub fn tensor_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+    let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
+    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    Ok(bytes)
 }
 
 /// All tensors of a safetensors file, on the CPU, by name.

@@ -65,7 +65,7 @@ impl Decoder {
     }
 
     /// Logits of tokens that follow those that `cache` has read, which reads them, too: those of [`Self::forward`] for the whole text, to a
-    /// rounding, without computing anything of earlier tokens again.
+    /// rounding, without computing anything of earlier tokens again. Together they are at most `max_position_embeddings` tokens.
     pub fn forward_cached(&self, token_ids: &Tensor, cache: &mut Cache) -> Tensor {
         self.logits(&self.hidden(token_ids, Some(cache)))
     }

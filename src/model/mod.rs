@@ -3,6 +3,7 @@
 
 mod attention;
 mod bit_linear;
+mod blank;
 mod block;
 mod cache;
 mod decoder;
@@ -17,6 +18,7 @@ mod quantize;
 mod rotary;
 
 pub use bit_linear::{BitLinear, BitLinearOptions};
+pub use blank::BlankModel;
 pub use cache::Cache;
 pub use decoder::{Activations, Decoder};
 pub use device::{describe_device, select_device};
