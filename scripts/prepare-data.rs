@@ -124,7 +124,7 @@ fn prepared(corpus: &Corpus, fetched: &Fetched, arguments: &Arguments, stop: &St
         && fetched.documents.is_none()
         && matches!(corpus.source(), TextSource::Hub(_))
     {
-        return Ok(Outcome::Finished(prepared));
+        return Ok(Outcome::Finished(Box::new(prepared)));
     }
     let available = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.map_or_else(available, usize::from);

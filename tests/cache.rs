@@ -78,7 +78,7 @@ fn in_bfloat16_they_are_the_same_to_its_precision() {
 fn what_is_held_of_a_token_is_its_keys_and_values_or_one_small_latent() {
     for (name, config) in configs() {
         let mut cache = Cache::default();
-        no_grad(|| decoder(&config, Precision::Float32).forward_cached(&ids().narrow(0, 0, 1), &mut cache));
+        let _ = no_grad(|| decoder(&config, Precision::Float32).forward_cached(&ids().narrow(0, 0, 1), &mut cache));
         let of_a_token = match config.attention {
             Attention::GroupedQuery => 2 * config.key_value_size(),
             Attention::Latent(latent) => latent.kv_lora_rank + latent.qk_rope_head_dim,

@@ -95,7 +95,7 @@ impl Corpus {
         if let Ok(prepared) = Prepared::open(&directory)
             && prepared.manifest().sources == sources
         {
-            return Ok(Outcome::Finished(prepared));
+            return Ok(Outcome::Finished(Box::new(prepared)));
         }
         let tokenizer = self.learned_or_read(fetched, &sources, note)?;
         prepare(&self.settings(&tokenizer)?, &sources, &tokenizer, &directory, threads, progress, stop)

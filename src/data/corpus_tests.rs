@@ -24,7 +24,7 @@ fn corpus(directory: &Path, tokenizer: TokenizerConfig) -> Corpus {
 
 fn prepared(corpus: &Corpus) -> Prepared {
     match corpus.prepare(&Fetched::default(), 2, &mut |_| (), &mut |_| (), &|| false).unwrap() {
-        Outcome::Finished(prepared) => prepared,
+        Outcome::Finished(prepared) => *prepared,
         Outcome::Stopped => panic!("stopped"),
     }
 }
