@@ -3,6 +3,8 @@
 
 mod arithmetic;
 mod batch;
+#[cfg(feature = "hub")]
+pub mod hub;
 
 pub use arithmetic::{ArithmeticSource, Loss};
 pub use batch::{Batch, IGNORED_TARGET};
