@@ -193,7 +193,9 @@ fn hub(seen: &Seen, state: &State) -> Reply {
         };
     }
     let resolve = in_repository(path.trim_start_matches("/datasets").trim_start_matches('/'));
-    let name = resolve.and_then(|rest| rest.strip_prefix(&format!("resolve/{COMMIT}/")).map(str::to_owned));
+    let of_revision =
+        |rest: &str| [COMMIT, "main"].iter().find_map(|revision| rest.strip_prefix(&format!("resolve/{revision}/")).map(str::to_owned));
+    let name = resolve.and_then(|rest| of_revision(&rest));
     match name.and_then(|name| state.files.iter().find(|(other, _)| *other == name)) {
         Some((name, content)) => resolved(name, content, seen, state),
         None => not_found("EntryNotFound"),

@@ -12,7 +12,8 @@ use std::time::Duration;
 pub const SECRET: &str = "hf_neverShown";
 pub const README: &[u8] = b"# a corpus\n";
 /// Enough for several reads, and no pattern that a shifted copy would match.
-pub static BIG: LazyLock<Vec<u8>> = LazyLock::new(|| (0..300_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect());
+pub static BIG: LazyLock<Vec<u8>> =
+    LazyLock::new(|| (0..300_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect());
 
 pub fn corpus() -> Vec<(&'static str, &'static [u8])> {
     vec![("data/big.parquet", &BIG), ("data/a b.parquet", b"small"), ("README.md", README), ("empty.txt", b""), ("data/deep/c.txt", b"c")]

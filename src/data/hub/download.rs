@@ -2,7 +2,7 @@
 
 use super::cache::Cache;
 use super::client::FileClient;
-use super::failure::{Failure, stopped};
+use super::failure::{Attempt, Failure, stopped};
 use super::partial::Partial;
 use super::patience::Attempts;
 use super::{Content, Patience, PlannedFile, Request};
@@ -74,13 +74,7 @@ impl Downloader<'_> {
         Ok((partial, was_continued))
     }
 
-    fn fetch_rest(
-        &self,
-        wanted: &str,
-        url: &Url,
-        partial: &mut Partial<'_>,
-        progress: &mut dyn FnMut(u64),
-    ) -> std::result::Result<(), Failure> {
+    fn fetch_rest(&self, wanted: &str, url: &Url, partial: &mut Partial<'_>, progress: &mut dyn FnMut(u64)) -> Attempt<()> {
         if (self.stop)() {
             return Err(Failure::Final(stopped()));
         }

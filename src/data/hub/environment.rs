@@ -120,3 +120,47 @@ impl fmt::Debug for Token {
         formatter.write_str("Token(hidden)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Result<Environment> {
+        let value = |name: &str| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned());
+        Environment::from_variables(&value)
+    }
+
+    #[test]
+    fn the_cache_lies_where_huggingface_hub_has_it() {
+        let cache_dir = |variables: &[(&str, &str)]| environment(variables).unwrap().cache_dir;
+        assert_eq!(cache_dir(&[("HOME", "/h")]), Path::new("/h/.cache/huggingface/hub"));
+        assert_eq!(cache_dir(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]), Path::new("/x/huggingface/hub"));
+        assert_eq!(cache_dir(&[("HOME", "/h"), ("HF_HOME", "~/hf")]), Path::new("/h/hf/hub"));
+        assert_eq!(cache_dir(&[("HF_HOME", "/hf"), ("HF_HUB_CACHE", "/c")]), Path::new("/c"));
+        assert_eq!(cache_dir(&[("HOME", "/h"), ("HF_HOME", "")]), Path::new("/h/.cache/huggingface/hub"));
+        assert_eq!(environment(&[]).unwrap_err().exit_status(), 2);
+    }
+
+    #[test]
+    fn the_token_is_the_variables_or_the_files_and_is_never_shown() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().to_str().unwrap();
+        assert_eq!(environment(&[("HF_HOME", path)]).unwrap().token, None);
+        std::fs::write(home.path().join("token"), "hf_file\n").unwrap();
+        let of_file = environment(&[("HF_HOME", path)]).unwrap();
+        assert_eq!(of_file.token, Some(Token("hf_file".into())));
+        assert_eq!(environment(&[("HF_HOME", path), ("HF_TOKEN", "hf_variable")]).unwrap().token, Some(Token("hf_variable".into())));
+        assert!(!format!("{of_file:?}").contains("hf_file"));
+        let error = environment(&[("HF_HOME", path), ("HF_TOKEN", "hf_a\nb")]).unwrap_err();
+        assert!(!error.to_string().contains("hf_a"), "{error}");
+    }
+
+    #[test]
+    fn the_hub_is_asked_unless_offline_is_true() {
+        let default = environment(&[("HOME", "/h")]).unwrap();
+        assert!(default.endpoint == "https://huggingface.co" && !default.is_offline);
+        let mirror = environment(&[("HOME", "/h"), ("HF_ENDPOINT", "https://mirror/"), ("HF_HUB_OFFLINE", "True")]).unwrap();
+        assert!(mirror.endpoint == "https://mirror/" && mirror.is_offline);
+        assert!(!environment(&[("HOME", "/h"), ("HF_HUB_OFFLINE", "0")]).unwrap().is_offline);
+    }
+}

@@ -28,6 +28,14 @@ impl Failure {
     }
 }
 
+/// What an attempt gives.
+pub(super) type Attempt<T> = std::result::Result<T, Failure>;
+
+/// An answer that no Hub gives.
+pub(super) fn no_hub(wanted: &str) -> Error {
+    Error::ours(format!("{wanted}: the answer is not that of a Hub")).hint("check HF_ENDPOINT")
+}
+
 /// Asked to stop.
 pub(super) fn stopped() -> Error {
     Error::ours("the download was stopped").hint("the same command goes on where it stopped")
@@ -80,7 +88,9 @@ impl Refusal {
 
     fn advice(&self, has_token: bool) -> (Fault, &'static str) {
         match self.status {
-            401 | 403 if has_token => (Fault::Input, "the token of HF_TOKEN may not read it: accept its terms on its page, or use another token"),
+            401 | 403 if has_token => {
+                (Fault::Input, "the token of HF_TOKEN may not read it: accept its terms on its page, or use another token")
+            }
             401 | 403 => (Fault::Input, "check its name; a private or gated one needs a token with access in HF_TOKEN"),
             404 => (Fault::Input, "check its name, whether it is a dataset or a model, and the revision; a private one needs HF_TOKEN"),
             429 if !has_token => (Fault::Ours, "run it again in some minutes, or with a token in HF_TOKEN; what is there is kept"),
@@ -122,7 +132,7 @@ pub(super) fn transport(wanted: &str, address: &str, error: &(dyn StdError + 'st
 
 /// An error and what is below it; an [`std::io::Error`] hides its own content from `source`.
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |cause| {
+    std::iter::successors(Some(error), |&cause: &&'a (dyn StdError + 'static)| {
         let inner = cause.downcast_ref::<std::io::Error>().and_then(|cause| cause.get_ref());
         inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| cause.source())
     })

@@ -93,11 +93,14 @@ fn fetch_each(plan: &Plan, downloader: &Downloader<'_>, progress: &mut dyn FnMut
 /// One content, which another process may be fetching, or have fetched since the plan was made.
 fn fetch_content(file: &PlannedFile, content: &Content, downloader: &Downloader<'_>, report: &mut dyn FnMut(u64)) -> Result<()> {
     let Downloader { cache, commit, patience, stop, .. } = downloader;
+    if cache.has_file(commit, &file.name, file.size) {
+        return Ok(()); // As it is, whoever put it there: not every tool has its blobs where a lock would be of use.
+    }
     let _held = hold(cache, content.hash(), patience, *stop)?;
     if !cache.has_blob(content.hash(), file.size) {
         downloader.download(file, content, report)?;
     }
-    if cache.has_file(commit, &file.name, file.size) { Ok(()) } else { cache.link(commit, file, content.hash()) }
+    cache.link(commit, file, content.hash())
 }
 
 fn check_space(plan: &Plan, environment: &Environment) -> Result<()> {

@@ -1,21 +1,14 @@
-//! What a repository holds, asked through hf-hub. Two traps of its version 1.0.0 are dealt with here: without a token of ours it would
-//! look for one itself, and of a listing it drops the SHA-256 of large files, which [`super::plan`] therefore asks for.
+//! What a repository holds at a commit, page by page. hf-hub could list it too, but its version 1.0.0 takes the token to whatever host
+//! is named as that of the next page, drops the SHA-256 of large files, and does not say how long a busy server wants to be left alone.
 
-use super::client::{USER_AGENT, endpoint, is_loopback};
-use super::failure::{Failure, Refusal, is_malformed, transport};
-use super::names::is_commit;
+use super::client::FileClient;
 use super::patience::retry;
-use super::{Environment, Kind, Request};
+use super::{Content, Environment, Request};
 use crate::{Error, Result};
-use hf_hub::repository::RepoTreeEntry;
-use hf_hub::{HFClient, HFClientSync, HFError, HFResult, RepoType, split_id};
-use reqwest::Url;
-use std::time::Duration;
+use serde::Deserialize;
 
 /// Entries that a listing may have; more is not a repository but an attack on memory.
 const MAX_ENTRIES: usize = 2_000_000;
-/// Makes hf-hub send no token at all: it is no valid header, and given, so that it looks for no other.
-const NO_TOKEN: &str = "\n";
 
 /// A file as a repository lists it.
 pub(super) struct ListedFile {
@@ -23,125 +16,58 @@ pub(super) struct ListedFile {
     pub(super) name: String,
     /// Bytes.
     pub(super) size: u64,
-    /// The git object that it is, unless its content is elsewhere.
-    pub(super) git_blob: Option<String>,
+    /// What the bytes have to be; none if the server does not say.
+    pub(super) content: Option<Content>,
 }
 
-/// Asks what a repository holds.
-pub(super) struct Lister<'a> {
-    client: HFClientSync,
-    environment: &'a Environment,
-    stop: &'a dyn Fn() -> bool,
+/// A line of a page, as the server writes it.
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "type")]
+    kind: String,
+    path: String,
+    #[serde(default)]
+    size: u64,
+    oid: Option<String>,
+    lfs: Option<LargeFile>,
 }
 
-impl<'a> Lister<'a> {
-    pub(super) fn new(environment: &'a Environment, stop: &'a dyn Fn() -> bool) -> Result<Self> {
-        let endpoint = endpoint(environment)?;
-        let http = http_client(environment, &endpoint).map_err(|error| Error::from(error).context("setting up encrypted connections"))?;
-        let builder = HFClient::builder()
-            .client(http)
-            .endpoint(endpoint.as_str())
-            .token(environment.token.as_ref().map_or(NO_TOKEN, |token| token.secret()))
-            .cache_dir(&environment.cache_dir)
-            .cache_enabled(false)
-            .retry_max_attempts(0); // Ours wait as the server says, and can be stopped.
-        let client = builder.build_sync().map_err(|error| Error::ours(format!("setting up hf-hub: {error}")))?;
-        Ok(Self { client, environment, stop })
-    }
+/// A file that is not in git, where a pointer stands for it.
+#[derive(Deserialize)]
+struct LargeFile {
+    oid: String,
+    size: u64,
+}
 
-    /// The commit that the request's revision is now.
-    pub(super) fn commit(&self, request: &Request) -> Result<String> {
-        let (owner, name) = split_id(&request.repository);
-        let revision = request.revision.as_str();
-        // Only what is needed: the rest of the answer has a line for each file of the repository.
-        let fields = || vec!["sha".to_owned()];
-        let ask = || match request.kind {
-            Kind::Dataset => self.client.dataset(owner, name).info().revision(revision).expand(fields()).send().map(|info| info.sha),
-            Kind::Model => self.client.model(owner, name).info().revision(revision).expand(fields()).send().map(|info| info.sha),
-        };
-        let commit = self.retried(request, ask)?;
-        commit.filter(|commit| is_commit(commit)).ok_or_else(|| Error::ours(format!("{request}: the server does not name its commit")))
-    }
-
-    /// The files of a commit in `dir`, and in the directories below it; none if there is no such directory.
-    pub(super) fn files(&self, request: &Request, commit: &str, dir: &str) -> Result<Vec<ListedFile>> {
-        let (owner, name) = split_id(&request.repository);
-        let entries = self.retried(request, || match request.kind {
-            Kind::Dataset => none_if_absent(tree(&self.client.dataset(owner, name), commit, dir)),
-            Kind::Model => none_if_absent(tree(&self.client.model(owner, name), commit, dir)),
-        })?;
-        if entries.len() == MAX_ENTRIES {
+/// The files of a commit in `dir`, and in the directories below it; none if there is no such directory.
+pub(super) fn list(
+    client: &FileClient,
+    environment: &Environment,
+    request: &Request,
+    commit: &str,
+    stop: &dyn Fn() -> bool,
+    dir: &str,
+) -> Result<Vec<ListedFile>> {
+    let (wanted, mut files) = (request.to_string(), Vec::new());
+    let mut next = Some(client.listing_address(request, commit, dir)?);
+    while let Some(url) = next {
+        let page = retry(&environment.patience, stop, || client.page::<Vec<Entry>>(&wanted, &url))?;
+        let (entries, after) = page.unwrap_or_default();
+        if files.len() + entries.len() > MAX_ENTRIES {
             return Err(Error::input(format!("{request}: more than {MAX_ENTRIES} files")).hint("name a directory in the patterns"));
         }
-        Ok(entries.into_iter().filter_map(listed).collect())
+        files.extend(entries.into_iter().filter(|entry| entry.kind == "file").map(listed));
+        // A page that leads to itself would never end.
+        next = after.filter(|after| *after != url);
     }
-
-    fn retried<T>(&self, request: &Request, ask: impl Fn() -> HFResult<T>) -> Result<T> {
-        retry(&self.environment.patience, self.stop, || ask().map_err(|error| self.failure(request, error)))
-    }
-
-    fn failure(&self, request: &Request, error: HFError) -> Failure {
-        let (wanted, token) = (request.to_string(), self.environment.token.as_ref());
-        if let Some(refusal) = refusal(&error) {
-            return refusal.into_failure(&wanted, token);
-        }
-        match &error {
-            HFError::Request { source, url } if !is_malformed(source) => {
-                let address = url.as_deref().and_then(|url| Url::parse(url).ok()).as_ref().map_or_else(String::new, super::client::shown);
-                transport(&wanted, &address, source, self.environment.patience.stall_timeout)
-            }
-            _ => Failure::Final(Error::ours(format!("{wanted}: the answer is not that of a Hub")).hint("check HF_ENDPOINT")),
-        }
-    }
+    Ok(files)
 }
 
-fn http_client(environment: &Environment, endpoint: &Url) -> reqwest::Result<reqwest::Client> {
-    let patience = &environment.patience;
-    let builder = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
-        .connect_timeout(patience.connect_timeout)
-        .read_timeout(patience.stall_timeout)
-        .https_only(endpoint.scheme() == "https");
-    if is_loopback(endpoint) { builder.no_proxy().build() } else { builder.build() }
-}
-
-fn tree<T: RepoType>(repository: &hf_hub::HFRepositorySync<T>, commit: &str, dir: &str) -> HFResult<Vec<RepoTreeEntry>> {
-    repository.list_tree().revision(commit).maybe_path_in_repo((!dir.is_empty()).then_some(dir)).recursive(true).limit(MAX_ENTRIES).send()
-}
-
-/// The commit is known to exist, so what is not found is the directory.
-fn none_if_absent(entries: HFResult<Vec<RepoTreeEntry>>) -> HFResult<Vec<RepoTreeEntry>> {
-    match entries {
-        Err(HFError::Http { context }) if context.status == reqwest::StatusCode::NOT_FOUND => Ok(Vec::new()),
-        entries => entries,
-    }
-}
-
-fn listed(entry: RepoTreeEntry) -> Option<ListedFile> {
-    match entry {
-        RepoTreeEntry::File { oid, size, path, lfs, xet_hash, .. } => {
-            let is_in_git = lfs.is_none() && xet_hash.is_none();
-            Some(ListedFile { name: path, size, git_blob: is_in_git.then_some(oid) })
-        }
-        RepoTreeEntry::Directory { .. } => None,
-    }
-}
-
-/// What the server answered, if it did.
-fn refusal(error: &HFError) -> Option<Refusal> {
-    let context = match error {
-        HFError::Http { context }
-        | HFError::AuthRequired { context }
-        | HFError::Forbidden { context }
-        | HFError::Conflict { context }
-        | HFError::RateLimited { context, .. }
-        | HFError::RepoNotFound { context: Some(context), .. }
-        | HFError::RevisionNotFound { context: Some(context), .. }
-        | HFError::EntryNotFound { context: Some(context), .. } => context,
-        _ => return None,
+fn listed(entry: Entry) -> ListedFile {
+    let is_sha256 = |content: &Content| matches!(content, Content::Sha256(_));
+    let (size, content) = match entry.lfs {
+        Some(large) => (large.size, Content::from_hash(&large.oid).filter(is_sha256)),
+        None => (entry.size, entry.oid.as_deref().and_then(Content::from_hash).filter(|content| !is_sha256(content))),
     };
-    let retry_after: Option<Duration> = if let HFError::RateLimited { retry_after, .. } = error { *retry_after } else { None };
-    let address = Url::parse(&context.url).as_ref().map_or_else(|_| String::new(), super::client::shown);
-    let (code, message) = (context.error_code.clone(), context.server_message.clone());
-    Some(Refusal { status: context.status.as_u16(), address, code, message, retry_after })
+    ListedFile { name: entry.path, size, content }
 }

@@ -1,8 +1,8 @@
 //! Files of a dataset or model repository of the Hugging Face Hub, in the cache that its own library uses. Owns what is asked for, where
 //! from, and that nothing wrong or half-written gets a final name; what is in the files is the business of whoever reads them.
 //!
-//! hf-hub resolves revisions and lists repositories. It verifies no content, resumes nothing and can hang, so files are fetched here:
-//! by ranges, with timeouts, hashed on the way, the token sent to the Hub alone.
+//! hf-hub says what commit a revision is. Its listings and downloads verify no content, resume nothing, can hang and can take the token to
+//! other hosts, so both are done here: with timeouts, by ranges, hashed on the way, the token sent to the Hub alone.
 
 mod cache;
 mod client;
@@ -16,6 +16,7 @@ mod names;
 mod partial;
 mod patience;
 mod plan;
+mod revision;
 mod select;
 mod verify;
 

@@ -1,6 +1,6 @@
 //! How long to wait for a server, and how often to ask it again.
 
-use super::failure::{Failure, stopped};
+use super::failure::{Attempt, Failure, stopped};
 use crate::Result;
 use std::fmt;
 use std::sync::Arc;
@@ -104,11 +104,7 @@ impl<'a> Attempts<'a> {
 }
 
 /// What `attempt` gives, tried again as patience allows.
-pub(super) fn retry<T>(
-    patience: &Patience,
-    stop: &dyn Fn() -> bool,
-    mut attempt: impl FnMut() -> std::result::Result<T, Failure>,
-) -> Result<T> {
+pub(super) fn retry<T>(patience: &Patience, stop: &dyn Fn() -> bool, mut attempt: impl FnMut() -> Attempt<T>) -> Result<T> {
     let mut attempts = Attempts::new(patience, stop);
     loop {
         if stop() {

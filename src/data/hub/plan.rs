@@ -1,11 +1,10 @@
 //! What a request comes to, before a byte of a file is fetched: which files, how large, which of them are here already.
 
 use super::cache::Cache;
-use super::client::{FileClient, LINKED_HASH};
-use super::failure::Failure;
-use super::listing::{ListedFile, Lister};
+use super::client::FileClient;
+use super::listing::{ListedFile, list};
 use super::names::{check_file_name, check_repository, check_revision};
-use super::patience::retry;
+use super::revision::Resolver;
 use super::select::{Patterns, common_dir};
 use super::{Content, Environment, Request};
 use crate::{Error, Result};
@@ -29,7 +28,7 @@ pub struct PlannedFile {
     pub name: String,
     /// Bytes.
     pub size: u64,
-    /// What the bytes have to be; none for a file that is here under its name.
+    /// What the bytes have to be; none offline, where nobody says.
     pub content: Option<Content>,
     /// Whether all its bytes are here.
     pub is_cached: bool,
@@ -66,60 +65,31 @@ pub fn plan(request: &Request, environment: &Environment, stop: &dyn Fn() -> boo
     if environment.is_offline {
         return offline(request, &patterns, &cache, environment);
     }
-    let lister = Lister::new(environment, stop)?;
-    let commit = lister.commit(request)?;
-    let listed = lister.files(request, &commit, &common_dir(&request.files))?;
+    let commit = Resolver::new(environment, stop)?.commit(request)?;
+    let client = FileClient::new(environment)?;
+    let listed = list(&client, environment, request, &commit, stop, &common_dir(&request.files))?;
     let listed = patterns.select(request, listed, |file| file.name.as_str())?;
-    let planner = Planner { request, environment, stop, cache, client: FileClient::new(environment)?, commit };
-    let files = listed.into_iter().map(|file| planner.file(file)).collect::<Result<_>>()?;
-    Ok(Plan { request: request.clone(), commit: planner.commit, files })
+    let files = listed.into_iter().map(|file| planned(request, &cache, &commit, file)).collect::<Result<_>>()?;
+    Ok(Plan { request: request.clone(), commit, files })
 }
 
-struct Planner<'a> {
-    request: &'a Request,
-    environment: &'a Environment,
-    stop: &'a dyn Fn() -> bool,
-    cache: Cache<'a>,
-    client: FileClient,
-    commit: String,
-}
-
-impl Planner<'_> {
-    fn file(&self, listed: ListedFile) -> Result<PlannedFile> {
-        check_file_name(&listed.name)?;
-        let path = self.cache.snapshot(&self.commit, &listed.name);
-        let (name, size) = (listed.name.clone(), listed.size);
-        if self.cache.has_file(&self.commit, &name, size) {
-            return Ok(PlannedFile { name, size, content: None, is_cached: true, num_partial_bytes: 0, path });
-        }
-        let content = self.content(listed)?;
-        let is_cached = self.cache.has_blob(content.hash(), size);
-        let num_partial_bytes = if is_cached { 0 } else { self.cache.incomplete_size(content.hash()) };
-        Ok(PlannedFile { name, size, content: Some(content), is_cached, num_partial_bytes, path })
-    }
-
-    /// The hash of a file: listed for one in git, asked for by its name for one elsewhere.
-    fn content(&self, listed: ListedFile) -> Result<Content> {
-        let wanted = format!("{} of {}", listed.name, self.request);
-        let no_hash = || Error::ours(format!("{wanted}: the server gives no hash to verify it by")).hint("check HF_ENDPOINT");
-        if let Some(hash) = &listed.git_blob {
-            return Content::from_hash(hash).filter(|content| matches!(content, Content::GitBlob(_))).ok_or_else(no_hash);
-        }
-        let url = self.client.address(self.request, &self.commit, &listed.name)?;
-        retry(&self.environment.patience, self.stop, || {
-            let headers = self.client.describe(&wanted, &url)?;
-            let hash = headers.get(LINKED_HASH).or_else(|| headers.get("etag")).and_then(|hash| hash.to_str().ok());
-            let content = hash.and_then(Content::from_hash).filter(|content| matches!(content, Content::Sha256(_)));
-            content.ok_or_else(|| Failure::Final(no_hash()))
-        })
-    }
+fn planned(request: &Request, cache: &Cache<'_>, commit: &str, listed: ListedFile) -> Result<PlannedFile> {
+    let ListedFile { name, size, content } = listed;
+    check_file_name(&name)?;
+    let content = content
+        .ok_or_else(|| Error::ours(format!("{name} of {request}: the server gives no hash to verify it by")).hint("check HF_ENDPOINT"))?;
+    let is_cached = cache.has_file(commit, &name, size) || cache.has_blob(content.hash(), size);
+    let num_partial_bytes = if is_cached { 0 } else { cache.incomplete_size(content.hash()) };
+    let path = cache.snapshot(commit, &name);
+    Ok(PlannedFile { name, size, content: Some(content), is_cached, num_partial_bytes, path })
 }
 
 /// The plan of what the cache holds.
 fn offline(request: &Request, patterns: &Patterns, cache: &Cache<'_>, environment: &Environment) -> Result<Plan> {
     let missing = |what: String| {
         let dir = environment.cache_dir.display();
-        Error::input(format!("{request}: {what} not in the cache {dir}, and HF_HUB_OFFLINE is set")).hint("unset HF_HUB_OFFLINE to fetch it")
+        Error::input(format!("{request}: {what} not in the cache {dir}, and HF_HUB_OFFLINE is set"))
+            .hint("unset HF_HUB_OFFLINE to fetch it")
     };
     let commit = cache.commit_of(&request.revision).ok_or_else(|| missing("it is".to_owned()))?;
     let there = cache.files(&commit)?;

@@ -21,7 +21,10 @@ impl Patterns {
         }
         let matcher = |pattern: &String| match GlobBuilder::new(pattern).literal_separator(true).build() {
             Ok(glob) => Ok(glob.compile_matcher()),
-            Err(error) => Err(Error::input(format!("{request}: {pattern:?} is no pattern of file names: {}", error.kind()))),
+            Err(error) => {
+                let message = format!("{request}: {pattern:?} is no pattern of file names: {}", error.kind());
+                Err(Error::input(message).hint("put a backslash before a bracket or brace that is meant as it is"))
+            }
         };
         Ok(Self { matchers: request.files.iter().map(matcher).collect::<Result<_>>()? })
     }
