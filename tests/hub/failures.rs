@@ -39,7 +39,7 @@ fn requests_that_cannot_be_are_the_users() {
         Request { revision: "../x".into(), ..request(&["a"]) },
         request(&[]),
         request(&["a[b"]),
-        request(&["*.txt"]),
+        request(&["*.csv"]),
         request(&["nowhere/*.txt"]),
         Request { revision: "none".into(), ..request(&["README.md"]) },
         Request { repository: "owner/other".into(), ..request(&["README.md"]) },
