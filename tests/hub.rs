@@ -134,8 +134,8 @@ fn a_server_that_ignores_ranges_is_read_from_the_start() {
         let setting = Setting::new(&corpus());
         setting.leave_partial(&BIG[..1000]);
         setting.server.change(move |seen, num_earlier, reply| match seen.is_content() && num_earlier == 0 {
-            true if status == 200 => Reply::new(200).body(&*BIG.clone()),
-            true => Reply::new(206).header("Content-Range", format!("bytes 0-{}/{}", BIG.len() - 1, BIG.len())).body(&*BIG.clone()),
+            true if status == 200 => Reply::new(200).body(BIG.clone()),
+            true => Reply::new(206).header("Content-Range", format!("bytes 0-{}/{}", BIG.len() - 1, BIG.len())).body(BIG.clone()),
             false => reply,
         });
         let paths = setting.fetch(&request(&["data/big.parquet"])).unwrap();
