@@ -34,7 +34,10 @@ fn a_key_in_the_wrong_section_is_told_where_it_belongs() {
 
 #[test]
 fn a_key_like_no_other_gets_the_list() {
-    let expected = format!("{}: unknown key `checkpoints.zzz`\nhint: `checkpoints` has the keys `every`, `keep_last`", place("keep_last"));
+    let expected = format!(
+        "{}: unknown key `checkpoints.zzz`\nhint: `checkpoints` has the keys `every`, `keep_last`, `at_stage_switch`",
+        place("keep_last")
+    );
     assert_eq!(error_after("keep_last", "zzz"), expected);
 }
 
@@ -103,7 +106,7 @@ fn a_wrong_type_shows_value_and_expectation() {
         (
             "top_k: 0, top_p",
             "top_p",
-            "config.yaml:75:7: the key `sampling.modes[0].top_k` is missing\nhint: add `top_k` to the section `sampling.modes[0]`: a whole number".to_string(),
+            "config.yaml:78:7: the key `sampling.modes[0].top_k` is missing\nhint: add `top_k` to the section `sampling.modes[0]`: a whole number".to_string(),
         ),
         (
             "top_p: 1.0",
@@ -154,11 +157,11 @@ fn errors_inside_tagged_data_have_their_own_place() {
     let data = &TEXT[TEXT.find("data:\n").unwrap()..TEXT.find("train:\n").unwrap()];
     let message = error_after(data, "data: arithmetic\n");
     assert!(
-        message.contains("`data` is \"arithmetic\", expected one of `arithmetic`\nhint: `arithmetic` is a key over a section"),
+        message.contains("`data` is \"arithmetic\", expected one of `arithmetic`, `text`\nhint: `arithmetic` is a key over a section"),
         "{message}"
     );
     let message = error_after(data, "data: {}\n");
-    assert!(message.ends_with("`data` has 0 keys, expected exactly one of `arithmetic`"), "{message}");
+    assert!(message.ends_with("`data` has 0 keys, expected exactly one of `arithmetic`, `text`"), "{message}");
 }
 
 #[test]

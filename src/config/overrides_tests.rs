@@ -80,7 +80,8 @@ fn both_forms_of_a_precision_are_understood() {
 #[test]
 fn every_key_can_be_set_to_the_value_it_has() {
     let document: Value = serde_yaml::from_str(TEXT).unwrap();
-    let of_the_other_kind = |key: &crate::config::SchemaKey| key.path.starts_with("model.attention.");
+    let others = ["model.attention.", "tokenizer.", "data.text."];
+    let of_the_other_kind = |key: &crate::config::SchemaKey| others.iter().any(|kind| key.path.starts_with(kind));
     for key in schema_keys().unwrap().into_iter().filter(|key| !of_the_other_kind(key)) {
         let value = key.path.split('.').fold(&document, |value, name| &value[name]);
         let set = format!("{}={}", key.path, serde_json::to_string(value).unwrap());
@@ -184,4 +185,15 @@ fn a_key_inside_a_section_that_is_null_needs_the_others_too() {
     let expected = "config.yaml with --set train.schedule.second_stage.start=0.7: the key `train.schedule.second_stage.learning_rate` is missing\n\
                     hint: add `learning_rate` to the section `train.schedule.second_stage`: a number";
     assert!(message.ends_with(expected), "{message}");
+}
+
+#[test]
+fn files_of_text_and_a_tokenizer_take_the_place_of_the_experiments() {
+    let overrides = parse(&["--data", "a.txt", "b", "--tokenizer", "mine/tokenizer.json"]);
+    let experiment = resolve("experiments/tinystories", &overrides).unwrap().experiment;
+    let source = &experiment.data.text().unwrap().source;
+    assert_eq!(*source, crate::config::TextSource::Files(vec!["a.txt".into(), "b".into()]));
+    assert_eq!(experiment.tokenizer, crate::config::TokenizerConfig::File("mine/tokenizer.json".into()));
+    let error = resolve("experiments/arithmetic", &parse(&["--data", "a.txt"])).unwrap_err();
+    assert!(error.to_string().contains("data"), "{error}");
 }

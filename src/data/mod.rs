@@ -8,6 +8,8 @@ mod batch;
 mod corpus;
 #[cfg(feature = "text")]
 pub mod documents;
+#[cfg(feature = "hub")]
+pub mod hub;
 #[cfg(feature = "text")]
 mod permutation;
 #[cfg(feature = "text")]
