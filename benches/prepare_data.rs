@@ -137,7 +137,8 @@ fn document(number: u64, length: u64) -> String {
 fn prepare_corpus(arguments: &Arguments, sources: &Sources, dir: &Path) -> Result<Progress> {
     let separator = matches!(arguments.format, Format::Txt).then(|| SEPARATOR.to_owned());
     let documents = DocumentSettings { text_field: "text".to_owned(), document_separator: separator, bad_records: BadRecords::Stop };
-    let held_out = HeldOut::DocumentsPercent(1.0);
+    let are_many = arguments.gigabytes * 1e9 / arguments.document_bytes as f64 > 1000.0;
+    let held_out = if are_many { HeldOut::DocumentsPercent(1.0) } else { HeldOut::EndOfEachDocumentPercent(10.0) };
     let settings = PrepareSettings { documents, held_out, begin_with: None, end_with: Some(0), unit_bytes: UNIT_BYTES };
     let mut last = Progress::default();
     let mut watch = |event| {

@@ -228,13 +228,24 @@ fn named_recipes(page: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The recipes of a justfile that `just --list` shows: neither variables nor what is marked as private.
+fn public_recipes(justfile: &str) -> BTreeSet<String> {
+    let mut is_private = false;
+    let mut recipes = BTreeSet::new();
+    for line in justfile.lines() {
+        let is_head =
+            line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(':') && !line.contains(":=") && !line.starts_with("set ");
+        if is_head && !is_private {
+            recipes.insert(line.split([' ', ':']).next().unwrap_or_default().to_owned());
+        }
+        is_private = line == "[private]" || is_private && line.starts_with('[');
+    }
+    recipes
+}
+
 #[test]
 fn every_recipe_that_a_page_names_exists_and_has_a_line_of_its_own() {
-    let justfile = read(Path::new("justfile"));
-    let heads = justfile
-        .lines()
-        .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(':') && !line.starts_with("set "));
-    let recipes: BTreeSet<String> = heads.map(|line| line.split([' ', ':']).next().unwrap_or_default().to_owned()).collect();
+    let recipes = public_recipes(&read(Path::new("justfile")));
     let mut wrong = Vec::new();
     for page in files("").into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "md")) {
         wrong.extend(named_recipes(&read(&page)).difference(&recipes).map(|name| format!("{}: just {name}", page.display())));

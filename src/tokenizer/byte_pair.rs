@@ -32,8 +32,8 @@ pub struct BytePairOptions {
     pub min_frequency: u64,
     /// Special tokens beside the four of [`SPECIAL_TOKENS`], with the ids from 4 on: `<|name|>`.
     pub special_tokens: Vec<String>,
-    /// Bytes of text to learn from, at the beginning of the documents; at most [`LARGEST_SAMPLE`]. Half a gigabyte of memory goes with
-    /// 100 MB of varied text.
+    /// Bytes of text to learn from, at the beginning of the documents; at most [`LARGEST_SAMPLE`]. 5 MB of mixed English took 63 MB
+    /// of memory.
     pub largest_sample: u64,
 }
 
