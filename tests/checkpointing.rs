@@ -1,5 +1,7 @@
 //! Activation checkpointing: the same loss and gradients for less memory, whatever the layers compute with.
 
+#![cfg(feature = "torch")]
+
 use bitnet::config::{Activation, ActivationQuantizer, ModelConfig, NormPlacement, Overrides, Precision, WeightQuantizer, load};
 use bitnet::libtorch::{caught, checkpointed};
 use bitnet::model::{Activations, Decoder};
