@@ -99,17 +99,17 @@ fn answer(model: &LoadedModel, prompt: &str, max_new_tokens: usize, sampler: &mu
     let mut out = stdout().lock();
     write!(out, "{prompt}")?;
     let mut failure = None;
+    let mut stream = model.tokenizer.stream();
+    let shown = |text: String| if is_terminal { without_controls(&text) } else { text };
     generate(&model.decoder, &ids, model.config.max_position_embeddings, max_new_tokens, sampler, |id| {
         let is_last = model.endings.contains(&id);
         if !is_last {
-            let text = model.tokenizer.decode(&[id]);
-            let text = if is_terminal { without_controls(&text) } else { text };
-            failure = write!(out, "{text}").and_then(|()| out.flush()).err();
+            failure = write!(out, "{}", shown(stream.push(id))).and_then(|()| out.flush()).err();
         }
         !is_last && failure.is_none()
     })?;
     failure.map_or(Ok(()), |error| Err(Error::from(error)))?;
-    Ok(writeln!(out)?)
+    Ok(writeln!(out, "{}", shown(stream.finish()))?)
 }
 
 /// The checkpoint's folder, and the precision that it was trained in.

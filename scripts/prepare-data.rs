@@ -68,6 +68,9 @@ fn prepare_data(arguments: &Arguments) -> Result<ExitCode> {
     let corpus = Corpus::of(&experiment)?;
     let stop = StopSignal::listen()?;
     say(format_args!("{}\n\n{}\n", experiment.estimate(), described(&corpus)?));
+    if let Some(prepared) = corpus.up_to_date()? {
+        return report(&prepared);
+    }
     let Some(fetched) = fetched(&corpus, arguments.dry_run, &stop)? else { return stopped(&stop) };
     if arguments.dry_run {
         return Ok(ExitCode::SUCCESS);
@@ -103,29 +106,18 @@ fn described(corpus: &Corpus) -> Result<String> {
 
 /// The files that are elsewhere, fetched; with `is_dry` only said. None: it was asked to stop.
 #[cfg(feature = "hub")]
-fn fetched(corpus: &Corpus, is_dry: bool, stop: &StopSignal) -> Result<Option<Fetched>> {
-    if corpus.open().is_ok() {
-        return Ok(Some(Fetched::default())); // nothing of the hub is needed any more
-    }
-    fetch::fetched(corpus, is_dry, stop)
-}
+use fetch::fetched;
 
 #[cfg(not(feature = "hub"))]
 fn fetched(corpus: &Corpus, _is_dry: bool, _stop: &StopSignal) -> Result<Option<Fetched>> {
     let is_elsewhere = matches!(corpus.source(), TextSource::Hub(_)) || matches!(corpus.tokenizer(), TokenizerConfig::Hub(_));
-    if is_elsewhere && corpus.open().is_err() {
+    if is_elsewhere {
         return Err(Error::input("this build cannot fetch from the hub").hint("build it with --features hub, or name files with --data"));
     }
     Ok(Some(Fetched::default()))
 }
 
 fn prepared(corpus: &Corpus, fetched: &Fetched, arguments: &Arguments, stop: &StopSignal) -> Result<Outcome> {
-    if let Ok(prepared) = corpus.open()
-        && fetched.documents.is_none()
-        && matches!(corpus.source(), TextSource::Hub(_))
-    {
-        return Ok(Outcome::Finished(Box::new(prepared)));
-    }
     let available = || std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.map_or_else(available, usize::from);
     let mut progress = BytesProgress::new();

@@ -1,5 +1,7 @@
 //! `train-tokenizer`: makes a tokenizer.json from files of text. Owns the command line; the work is the library's.
 
+use bitnet::config::BadRecords;
+use bitnet::data::documents::{DocumentSettings, Documents, Sources};
 use bitnet::report::{run_binary, write_completions};
 use bitnet::storage::{DISK, FileSystem, create_dir_durably, write_atomically};
 use bitnet::tokenizer::{BytePairOptions, BytePairTraining, Tokenizer};
@@ -28,7 +30,7 @@ const TRIAL: usize = 4_000_000;
 #[derive(Debug, Parser)]
 #[command(name = "train-tokenizer", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// Files of text: .txt, or .jsonl with an object a line
+    /// Files and directories of .txt, .json, .jsonl and .parquet, each also as .gz or .zst
     #[arg(long, value_name = "FILE", required_unless_present = "completions", num_args = 1..)]
     data: Vec<PathBuf>,
     /// Tokens in the end: 4 special ones, 256 bytes, and what is learned
@@ -37,7 +39,7 @@ struct Arguments {
     /// File to write
     #[arg(short, long, value_name = "FILE", required_unless_present = "completions")]
     output: Option<PathBuf>,
-    /// Key of the text in an object of a .jsonl file
+    /// Key of the text in a record; dots reach into objects
     #[arg(long, value_name = "KEY", default_value = "text")]
     text_field: String,
     /// What stands between the documents of a .txt file; without it a file is one document
@@ -75,7 +77,7 @@ fn train_tokenizer(arguments: &Arguments) -> Result<ExitCode> {
     refuse_overwriting(output, arguments.force)?; // before the work
     let start = Instant::now();
     let tokenizer = match arguments.characters {
-        true => Tokenizer::characters_of(documents(arguments))?,
+        true => Tokenizer::characters_of(documents(arguments)?)?,
         false => byte_pairs(arguments)?,
     };
     let seconds = start.elapsed().as_secs_f64();
@@ -93,7 +95,7 @@ fn byte_pairs(arguments: &Arguments) -> Result<Tokenizer> {
         special_tokens: arguments.special_token.clone(),
         largest_sample: arguments.sample.saturating_mul(MEGABYTE),
     };
-    let training = Tokenizer::train_byte_pair(documents(arguments), &options)?;
+    let training = Tokenizer::train_byte_pair(documents(arguments)?, &options)?;
     describe(&training)?;
     Ok(training.tokenizer)
 }
@@ -113,7 +115,7 @@ fn describe(training: &BytePairTraining) -> Result<()> {
 /// Over the first documents. A document that the tokenizer was not made from, behind the sample, is text like any other.
 fn bytes_per_token(tokenizer: &Tokenizer, arguments: &Arguments) -> Result<f64> {
     let (mut num_bytes, mut num_tokens) = (0, 0);
-    for document in documents(arguments) {
+    for document in documents(arguments)? {
         let document = document?;
         for line in document.split_inclusive('\n') {
             num_bytes += line.len();
@@ -126,27 +128,12 @@ fn bytes_per_token(tokenizer: &Tokenizer, arguments: &Arguments) -> Result<f64> 
     Ok(num_bytes as f64 / f64::max(num_tokens as f64, 1.0))
 }
 
-/// The texts of all files, one after another: what reads a corpus goes here.
-fn documents(arguments: &Arguments) -> impl Iterator<Item = Result<String>> {
-    arguments.data.iter().flat_map(|path| read_documents(path, arguments).unwrap_or_else(|error| vec![Err(error)]))
-}
-
-fn read_documents(path: &Path, arguments: &Arguments) -> Result<Vec<Result<String>>> {
-    let text = std::fs::read_to_string(path).context(|| format!("reading {}", path.display())).map_err(Error::blame_input)?;
-    if path.extension().is_some_and(|extension| extension == "jsonl") {
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        return Ok(lines.map(|(index, line)| text_of(line, &arguments.text_field, &format!("{}:{}", path.display(), index + 1))).collect());
-    }
-    Ok(match &arguments.document_separator {
-        Some(separator) if !separator.is_empty() => text.split(separator).map(|document| Ok(document.to_owned())).collect(),
-        _ => vec![Ok(text)],
-    })
-}
-
-fn text_of(line: &str, field: &str, place: &str) -> Result<String> {
-    let record: serde_json::Value = serde_json::from_str(line).map_err(|error| Error::input(format!("{place}: {error}")))?;
-    let missing = || Error::input(format!("{place}: no text under the key `{field}`")).hint("name the key with --text-field");
-    record[field].as_str().map(str::to_owned).ok_or_else(missing)
+/// The texts of all files, one after another.
+fn documents(arguments: &Arguments) -> Result<impl Iterator<Item = Result<String>>> {
+    let (text_field, document_separator) = (arguments.text_field.clone(), arguments.document_separator.clone());
+    let settings = DocumentSettings { text_field, document_separator, bad_records: BadRecords::Stop };
+    let documents = Documents::new(&Sources::find(&arguments.data)?, &settings)?;
+    Ok(documents.map(|document| Ok(document?.text)))
 }
 
 fn refuse_overwriting(output: &Path, is_allowed: bool) -> Result<()> {

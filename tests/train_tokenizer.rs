@@ -67,8 +67,8 @@ fn a_file_that_is_there_is_replaced_only_by_force() {
 fn a_mistake_is_named_and_writes_nothing() {
     let dir = stories();
     let cases = [
-        ("--data stories.jsonl --vocab-size 300", "stories.jsonl:1: no text under the key `text`"),
-        ("--data missing.txt --vocab-size 300", "reading missing.txt"),
+        ("--data stories.jsonl --vocab-size 300", "stories.jsonl:1: there is no field \"text\"; there is \"content\""),
+        ("--data missing.txt --vocab-size 300", "missing.txt does not exist"),
         ("--data stories.txt --vocab-size 200", "vocab_size is 200"),
         ("--data stories.txt --vocab-size 300 --special-token user", "the special token \"user\""),
         ("--data stories.txt --vocab-size 300 --characters", "cannot be used with"),

@@ -78,7 +78,20 @@ impl Corpus {
         Prepared::open(&directory)
     }
 
-    /// Prepares it with so many threads, unless it is prepared and its files are as they were. Long work: the tokenizer is learned first,
+    /// What was prepared, if it is of use: files of this machine have to be as they were; what came from the hub is taken as it is.
+    ///
+    /// # Errors
+    /// The user's: a file of this machine that is missing.
+    pub fn up_to_date(&self) -> Result<Option<Prepared>> {
+        let Ok(prepared) = self.open() else { return Ok(None) };
+        let is_same = match &self.text.source {
+            TextSource::Files(_) => self.sources(&Fetched::default())? == prepared.manifest().sources,
+            TextSource::Hub(_) => true,
+        };
+        Ok(is_same.then_some(prepared))
+    }
+
+    /// Prepares it with so many threads, unless it is [up to date](Self::up_to_date). Long work: the tokenizer is learned first,
     /// where the config says so, which `note` is told; `stop` is asked between documents.
     ///
     /// # Errors
@@ -91,12 +104,10 @@ impl Corpus {
         progress: &mut dyn FnMut(Event),
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Outcome> {
-        let (directory, sources) = (self.directory()?, self.sources(fetched)?);
-        if let Ok(prepared) = Prepared::open(&directory)
-            && prepared.manifest().sources == sources
-        {
+        if let Some(prepared) = self.up_to_date()? {
             return Ok(Outcome::Finished(Box::new(prepared)));
         }
+        let (directory, sources) = (self.directory()?, self.sources(fetched)?);
         let tokenizer = self.learned_or_read(fetched, &sources, note)?;
         prepare(&self.settings(&tokenizer)?, &sources, &tokenizer, &directory, threads, progress, stop)
     }
