@@ -153,11 +153,12 @@ chat *args: setup
 test *args: setup
     @scripts/run-tests "$@"
 
-# Clippy, both with libtorch and without
+# Clippy: with everything, for text without libtorch, and with neither
 [group('development')]
 [no-exit-message]
 lint: setup
-    cargo clippy --release --all-targets -- -D warnings
+    cargo clippy --release --all-targets --features hub,parquet -- -D warnings
+    cargo clippy --release --no-default-features --features hub,parquet --all-targets -- -D warnings
     cargo clippy --release --no-default-features --all-targets -- -D warnings
 
 # Format every source file

@@ -2,6 +2,8 @@
 
 #[path = "hub/failures.rs"]
 mod failures;
+#[path = "hub/prepare_data.rs"]
+mod prepare_data;
 #[path = "hub/server.rs"]
 mod server;
 #[path = "hub/setting.rs"]

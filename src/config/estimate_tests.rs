@@ -89,7 +89,7 @@ parameters       5,129,472  (embedding 8,192, quantized 5,111,808, norms 9,472)
 steps                2,400  (4,096 tokens each)
 tokens           9,830,400  (1.9 a parameter)
 arithmetic    3.14e14 FLOP  (3.20e7 a token)
-memory           508.1 MiB  (weights with gradients and moments 78.3 MiB, operands 14.6 MiB, activations 217.1 MiB, passing 38.0 MiB, program 160.0 MiB)
+memory           476.1 MiB  (weights with gradients and moments 78.3 MiB, operands 14.6 MiB, activations 217.1 MiB, passing 38.0 MiB, program 128.0 MiB)
 checkpoint        58.7 MiB  (234.8 MiB on disk in all)";
     assert_eq!(experiment().estimate().to_string(), expected);
 }

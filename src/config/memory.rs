@@ -9,8 +9,10 @@ use serde::Serialize;
 pub(super) const FLOAT32: u64 = 4;
 /// Scale, sum of codes and inverse of the norm of each row of codes, four bytes each.
 const CODES_ROW: u64 = 12;
-/// What the program takes before there is a model: libtorch with its threads, on a CPU.
-const CPU_PROGRAM: u64 = 160 << 20;
+/// What the program takes beside tensors on a CPU, libtorch included: measured at a model of 20,000 parameters.
+const CPU_PROGRAM: u64 = 128 << 20;
+/// What libtorch's float32 products take on top for their own buffers: measured at two sizes.
+const FLOAT32_BUFFERS: u64 = 192 << 20;
 /// What a GPU holds beside tensors: the driver's context, the workspaces of matrix products, and what the allocator cannot reuse.
 const GPU_PROGRAM: u64 = 1 << 30;
 /// The head's loss computes so many logits at a time, in bfloat16 (csrc/cross_entropy.cpp).
@@ -88,7 +90,11 @@ impl Experiment {
             operand_bytes: projections * sizes.operand(kernels),
             activation_bytes: tokens.saturating_mul(blocks + sizes.head(kernels)),
             transient_bytes: sizes.transient(kernels, tokens).saturating_add(tokens.saturating_mul(computed_again)),
-            program_bytes: if kernels == Kernels::Gpu { GPU_PROGRAM } else { CPU_PROGRAM },
+            program_bytes: match (kernels, self.precision) {
+                (Kernels::Gpu, _) => GPU_PROGRAM,
+                (_, Precision::Bfloat16) => CPU_PROGRAM,
+                (_, Precision::Float32) => CPU_PROGRAM + FLOAT32_BUFFERS,
+            },
         }
     }
 }

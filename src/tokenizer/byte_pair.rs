@@ -13,12 +13,12 @@ type LibraryError = Box<dyn std::error::Error + Send + Sync>;
 /// Where words part, as in LLaMA 3: a word with the one sign or space before it; at most three digits, so that years and sums do not
 /// fill the vocabulary; line breaks with the signs before them; a run of spaces but for its last one, which is the next word's. GPT-2
 /// has numbers of any length, and a token for each width of indentation before each line's first word.
-const PATTERN: &str =
+pub(super) const PATTERN: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// Bytes of the largest sample that can be looked at; the library counts pairs in 31 bits, and no pair is in one byte of text twice.
 pub const LARGEST_SAMPLE: u64 = 1 << 30;
-/// Bytes of text that are split at one time: splitting takes about a hundred times as much memory.
+/// Bytes of text that are split at one time: the library takes memory for every word of a text that it splits.
 const PIECE: usize = 1 << 16;
 /// The tokens of single bytes.
 const NUM_BYTES: usize = 256;

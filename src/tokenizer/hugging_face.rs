@@ -2,6 +2,7 @@
 //! text for special tokens, or lose text without a word. What a file may hold is `file`'s business.
 
 use super::file::TokenizerFile;
+use super::parting::{PIECE_BYTES, Parting};
 use super::special::SpecialIds;
 use super::{byte_level, in_batch};
 use crate::error::catch_panic;
@@ -22,6 +23,7 @@ struct Shared {
     json: String,
     library: tokenizers::Tokenizer,
     special_ids: SpecialIds,
+    parting: Parting,
     /// By id.
     tokens: Vec<Token>,
     is_byte_level: bool,
@@ -68,8 +70,13 @@ impl HuggingFaceTokenizer {
     /// # Errors
     /// The user's: text that the tokenizer has no tokens for, or that it cannot tell from a special token.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = guarded(|| self.shared.library.encode_fast(text, false))?;
-        self.shared.checked(encoding.get_ids(), text)
+        let mut ids = Vec::new();
+        for piece in self.shared.parting.pieces(text, PIECE_BYTES) {
+            let encoding = guarded(|| self.shared.library.encode_fast(piece, false))?;
+            self.shared.check(encoding.get_ids(), piece)?;
+            ids.extend_from_slice(encoding.get_ids());
+        }
+        Ok(ids)
     }
 
     /// Ids of each of `texts`, on all processors.
@@ -79,7 +86,8 @@ impl HuggingFaceTokenizer {
     pub fn encode_batch(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
         let encodings = guarded(|| self.shared.library.encode_batch_fast(texts.to_vec(), false))?;
         let checked = |(index, (encoding, text)): (usize, (&tokenizers::Encoding, &&str))| {
-            self.shared.checked(encoding.get_ids(), text).map_err(|error| in_batch(error, index))
+            self.shared.check(encoding.get_ids(), text).map_err(|error| in_batch(error, index))?;
+            Ok(encoding.get_ids().to_vec())
         };
         encodings.iter().zip(texts).enumerate().map(checked).collect()
     }
@@ -148,6 +156,7 @@ impl Shared {
             json: text.to_owned(),
             library,
             special_ids: file.special_ids,
+            parting: Parting::of(file),
             tokens,
             is_byte_level,
             is_lossless: is_byte_level && has_byte_level_step(&value["pre_tokenizer"]) && file.added.iter().all(is_plain),
@@ -168,8 +177,8 @@ impl Shared {
         Ok(())
     }
 
-    /// The ids of `text`, if all of it is in them and nothing else.
-    fn checked(&self, ids: &[u32], text: &str) -> Result<Vec<u32>> {
+    /// Refuses `ids` that are not all of `text`, or more than it.
+    fn check(&self, ids: &[u32], text: &str) -> Result<()> {
         let token = |id: u32| self.tokens.get(id as usize);
         if let Some(id) = ids.iter().find(|id| token(**id).is_some_and(|token| token.is_special) && !self.is_unknown(**id)) {
             let name = self.library.id_to_token(*id).unwrap_or_default();
@@ -181,7 +190,7 @@ impl Shared {
             return Err(Error::input(message)
                 .hint("its vocabulary lacks bytes, or the text has a run of a million spaces, which its pattern cannot take"));
         }
-        Ok(ids.to_vec())
+        Ok(())
     }
 
     /// Text outside the vocabulary does become this one.

@@ -11,6 +11,8 @@ mod file;
 #[cfg(feature = "text")]
 mod hugging_face;
 #[cfg(feature = "text")]
+mod parting;
+#[cfg(feature = "text")]
 mod special;
 mod stream;
 
@@ -118,8 +120,8 @@ impl Tokenizer {
         either!(self, tokenizer => tokenizer.encode(text))
     }
 
-    /// [`Tokenizer::encode`] of each of `texts`, on all processors unless a token is a character. Takes about 100 bytes of memory for
-    /// each byte of the texts that are at work at one time, so a batch is best some megabytes.
+    /// [`Tokenizer::encode`] of each of `texts`, on all processors unless a token is a character. Memory grows with the texts of the
+    /// batch, which is best some megabytes.
     ///
     /// # Errors
     /// Those of [`Tokenizer::encode`], with the position of the text.
