@@ -6,31 +6,11 @@ use std::ffi::{CStr, CString};
 use std::path::Path;
 use tch::{Cuda, Device};
 
-/// Lets the C library keep the memory of freed tensors: without it, every large one is mapped and zeroed anew (a tenth of a step).
-/// Elsewhere than on Linux with glibc this does nothing.
-pub fn keep_freed_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: mallopt only sets thresholds of the allocator.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20); // the largest that glibc takes
-        libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
-    }
-}
-
 /// Lets numbers below the smallest whole mantissa be zero, on this thread and its helpers, whatever computes them. Moments of weights whose
 /// gradient is zero decay to such numbers, and they slowed the optimizer by three.
 pub fn flush_denormals() -> Result<()> {
     // SAFETY: the function takes nothing and sets a mode of the processor for arithmetic that is all ours.
     check(unsafe { bitnet_flush_denormals() })
-}
-
-/// The most resident memory that this process ever had, libtorch included; none where the system does not say.
-pub fn peak_memory_bytes() -> Option<u64> {
-    // SAFETY: a struct of integers, which getrusage fills in.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    let is_known = unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) } == 0;
-    let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
-    is_known.then_some(usage.ru_maxrss as u64 * unit)
 }
 
 /// Apple's GPU, if there is one.

@@ -1,4 +1,4 @@
-//! The border to libtorch: every unsafe line and every line of C++ (`csrc/`). Owns devices, the run-time loading of CUDA, and the
+//! The border to libtorch: every unsafe line and every line of C++ (`csrc/`). Owns devices, memory, the run-time loading of CUDA, and the
 //! operations that tch has no binding for; what they are used for is the business of `model`, `optimizer` and `train`.
 
 mod bit_linear;
@@ -7,6 +7,7 @@ mod checkpoint;
 mod device;
 mod foreign;
 pub mod fused;
+mod memory;
 mod parameters;
 pub mod profile;
 mod tensor_file;
@@ -17,6 +18,7 @@ pub const VERSION: &str = "2.11.0";
 pub use bit_linear::{PackedWeight, Rows, bit_linear, integer_products};
 pub use caught::caught;
 pub use checkpoint::checkpointed;
-pub use device::{cuda, flush_denormals, keep_freed_memory, mps, peak_memory_bytes};
+pub use device::{cuda, flush_denormals, mps};
+pub use memory::{keep_freed_memory, peak_memory_bytes, use_large_pages};
 pub use parameters::{AdamwState, AdamwStep, adamw_step, clip_gradients, drop_gradients};
 pub use tensor_file::{TensorFile, load_tensors, restore_parameters, tensor_bytes, tensor_file_header};

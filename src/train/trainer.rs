@@ -7,11 +7,12 @@ use super::plan::Plan;
 use super::progress::Progress;
 use super::step::{StepNumbers, StepOutcome, take_step};
 use crate::config::{Experiment, WeightQuantizer};
-use crate::libtorch::{caught, peak_memory_bytes};
+use crate::libtorch::{caught, peak_memory_bytes, use_large_pages};
 use crate::run::{ActiveRun, Checkpoint, Event, MetricsRow, Observer, StopReason, StopSignal};
 use crate::schedule::{learning_rate, quantization_share, weight_decay};
 use crate::{Error, Result};
 use std::time::Instant;
+use tch::Device;
 
 /// A run in progress.
 pub struct Trainer<'a> {
@@ -31,6 +32,7 @@ pub struct Trainer<'a> {
     pub(super) is_recording: bool,
     /// All steps of this launch together.
     step_seconds: f64,
+    num_steps_here: u64,
     stop: StopSignal,
     pub(super) observer: &'a mut dyn Observer,
 }
@@ -58,7 +60,7 @@ impl<'a> Trainer<'a> {
     ) -> Self {
         let (codes, progress) = (CodeRecord::default(), Progress::default());
         let (held_out_loss, saved_step, retry_save_at, is_recording) = (None, None, None, true);
-        let step_seconds = 0.0;
+        let (step_seconds, num_steps_here) = (0.0, 0);
         Self {
             experiment,
             plan,
@@ -71,6 +73,7 @@ impl<'a> Trainer<'a> {
             retry_save_at,
             is_recording,
             step_seconds,
+            num_steps_here,
             stop,
             observer,
         }
@@ -117,6 +120,7 @@ impl<'a> Trainer<'a> {
             if !self.step()? {
                 continue; // asked to stop between micro-batches
             }
+            self.use_large_pages();
             self.record_codes();
             self.evaluate()?;
             self.sample()?;
@@ -124,6 +128,14 @@ impl<'a> Trainer<'a> {
         }
         self.save_before_leaving()?;
         Ok(Ending::Finished)
+    }
+
+    /// Behind the second step of a launch, when all that steps need is there.
+    fn use_large_pages(&mut self) {
+        self.num_steps_here += 1;
+        if self.num_steps_here == 2 && self.network.decoder.device() == Device::Cpu {
+            use_large_pages();
+        }
     }
 
     /// Takes a step; false when it was asked to stop before the last micro-batch, so that nothing has moved.
