@@ -1,0 +1,59 @@
+//! Plain Rust, for every processor, and what the other kernels are compared with. The quantizer is written so that compilers make
+//! vectors of it; the other x86-64 kernels compile the same lines for wider ones.
+
+use super::Share;
+use crate::ternary::activations::LEAST_MAGNITUDE;
+use crate::ternary::matrix::{BLOCK_BYTES, BLOCK_COLUMNS, GROUP_ROWS};
+
+/// 1.5 * 2^23: the sum of this and a number of magnitude below 2^22 is rounded to a whole number, half to even, whose lowest bits are
+/// those of the sum.
+const ROUNDING: f32 = 12_582_912.0;
+
+/// See [`super::Kernel::quantize_row`].
+#[inline(always)]
+pub(super) fn quantize_row(row: &[f32], codes: &mut [i8]) -> (f32, i32) {
+    // Without their signs, finite numbers are in the order of their bits, and all that is not finite comes behind.
+    let largest = row.iter().fold(LEAST_MAGNITUDE.to_bits(), |largest, activation| largest.max(activation.abs().to_bits()));
+    if largest >= f32::INFINITY.to_bits() {
+        return (f32::NAN, 0);
+    }
+    let scale = 127.0 / f32::from_bits(largest);
+    let mut sum = 0;
+    for (code, activation) in codes.iter_mut().zip(row) {
+        // At most 127 in magnitude, so nothing has to be clamped.
+        *code = (activation * scale + ROUNDING).to_bits() as i8;
+        sum += i32::from(*code);
+    }
+    (scale, sum)
+}
+
+/// See [`super::Kernel::multiply`].
+pub(super) fn multiply(mut share: Share) {
+    let (activations, width) = (share.activations(), share.num_blocks() * BLOCK_COLUMNS);
+    let mut codes = vec![0; GROUP_ROWS * width];
+    for group in share.groups() {
+        unpack(share.blocks(group..group + 1), &mut codes);
+        for (token, activations) in activations.padded().chunks_exact(activations.stride()).enumerate() {
+            let mut sums = [0; GROUP_ROWS];
+            for (sum, row) in sums.iter_mut().zip(codes.chunks_exact(width)) {
+                *sum = row.iter().zip(activations).map(|(&weight, &code)| i32::from(weight) * i32::from(code)).sum();
+            }
+            share.finish(token, group, &sums);
+        }
+    }
+}
+
+/// The codes of a group, row by row.
+fn unpack(group: &[u8], codes: &mut [i8]) {
+    let width = codes.len() / GROUP_ROWS;
+    for (index, block) in group.chunks_exact(BLOCK_BYTES).enumerate() {
+        for (row, lane) in block.chunks_exact(4).enumerate() {
+            let codes = &mut codes[row * width + index * BLOCK_COLUMNS..][..BLOCK_COLUMNS];
+            for (field, codes) in codes.chunks_exact_mut(4).enumerate() {
+                for (code, byte) in codes.iter_mut().zip(lane) {
+                    *code = (byte >> (2 * field) & 3) as i8 - 1;
+                }
+            }
+        }
+    }
+}
