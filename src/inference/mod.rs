@@ -1,0 +1,25 @@
+//! The inference engine: a model folder at work without libtorch, on packed ternary weights. Owns loading, the forward pass over caches,
+//! sampling and generation; the products of packed matrices are `ternary`'s.
+//!
+//! The training half's decoder computes the same with libtorch; `tests/inference_parity.rs` holds both together.
+
+mod attention;
+mod cache;
+mod feed_forward;
+#[cfg(test)]
+mod golden_tests;
+mod linear;
+mod model;
+mod norm;
+mod number;
+mod parallel;
+mod rotary;
+mod table;
+mod tensors;
+mod weights;
+mod workspace;
+
+pub use cache::{Cache, CacheFormat};
+pub use model::{LoadOptions, Model};
+pub use table::HeadFormat;
+pub use workspace::{Chunk, Wanted, Workspace};
