@@ -5,7 +5,9 @@
 
 mod attention;
 mod cache;
+mod engine;
 mod feed_forward;
+mod generate;
 #[cfg(test)]
 mod golden_tests;
 mod linear;
@@ -13,13 +15,22 @@ mod model;
 mod norm;
 mod number;
 mod parallel;
+mod ranking;
 mod rotary;
+mod sampling;
+#[cfg(test)]
+mod sampling_tests;
+mod stop_strings;
 mod table;
 mod tensors;
 mod weights;
 mod workspace;
 
 pub use cache::{Cache, CacheFormat};
+pub use engine::Engine;
+pub use generate::{Continuation, Ending, GenerationOptions, Piece, Summary, generate};
 pub use model::{LoadOptions, Model};
+pub use sampling::{LogProbabilities, Sampler, SamplingOptions, TokenLogProbability, log_probabilities};
+pub use stop_strings::StopStrings;
 pub use table::HeadFormat;
 pub use workspace::{Chunk, Wanted, Workspace};

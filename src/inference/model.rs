@@ -209,7 +209,8 @@ fn require_room(cache: &Cache, count: usize) -> Result<()> {
     Err(Error::input(message).hint("shorten the prompt"))
 }
 
-fn read_config(dir: &Path) -> Result<HuggingFaceConfig> {
+/// What config.json of the folder `dir` says.
+pub(super) fn read_config(dir: &Path) -> Result<HuggingFaceConfig> {
     let path = dir.join("config.json");
     let bytes = read_capped(&DISK, &path, LARGEST_CONFIG).map_err(Error::blame_input)?;
     let text = String::from_utf8(bytes).context(|| format!("reading {}", path.display())).map_err(Error::blame_input)?;
