@@ -16,6 +16,8 @@ mod norm;
 mod number;
 mod parallel;
 mod ranking;
+#[cfg(test)]
+mod reference;
 mod rotary;
 mod sampling;
 #[cfg(test)]
@@ -23,6 +25,10 @@ mod sampling_tests;
 mod stop_strings;
 mod table;
 mod tensors;
+#[cfg(test)]
+mod test_folder;
+#[cfg(test)]
+mod variant_tests;
 mod weights;
 mod workspace;
 

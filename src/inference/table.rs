@@ -71,15 +71,6 @@ impl Table {
         Ok(Self { columns, numbers })
     }
 
-    /// Bytes that it takes.
-    pub fn num_bytes(&self) -> usize {
-        match &self.numbers {
-            Numbers::Float32(numbers) => size_of_val(&numbers[..]),
-            Numbers::Bfloat16(numbers) => size_of_val(&numbers[..]),
-            Numbers::Int8 { codes, scales } => codes.len() + size_of_val(&scales[..]),
-        }
-    }
-
     /// The row of `token`.
     pub fn read_row(&self, token: usize, row: &mut [f32]) {
         let place = token * self.columns..(token + 1) * self.columns;
