@@ -7,7 +7,7 @@ use crate::Result;
 use crate::config::{Attention, ModelConfig};
 
 /// How the numbers of a cache are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum CacheFormat {
     /// Four bytes a number, nothing is rounded.
     #[default]

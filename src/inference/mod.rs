@@ -7,7 +7,11 @@ mod attention;
 mod cache;
 mod engine;
 mod feed_forward;
+#[cfg(test)]
+mod folder_tests;
 mod generate;
+#[cfg(test)]
+mod generate_tests;
 #[cfg(test)]
 mod golden_tests;
 mod linear;

@@ -14,7 +14,7 @@ const ROWS: usize = 64;
 const LARGEST_CODE: f32 = 127.0;
 
 /// How the numbers of embedding and head are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum HeadFormat {
     /// bfloat16 where the file has bfloat16, else float32.
     #[default]
