@@ -20,7 +20,7 @@ Examples:
   generate --model models/bitnet-b1.58-2B-4T --prompt Hello  a Hugging Face folder, latent or packed
   generate --model mine < prompt.txt                         a prompt from a file
   generate --temperature 0.8 --top-p 0.95 --seed 7 --max-new-tokens 200 --prompt 'Once upon a time'
-  generate --prompt 'Q: 7 * 6?\\nA:' --stop Q: --json          one JSON object, for programs
+  generate --prompt 'Q: 7 * 6? A:' --stop Q: --json          one JSON object, for programs
 
 Ctrl-C ends the text; a second one ends at once.";
 
@@ -64,11 +64,11 @@ struct Arguments {
     /// Threads that compute; all processors when absent
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Numbers of embedding and head
-    #[arg(long, value_name = "FORMAT", default_value = "as-stored")]
+    /// Numbers of embedding and head: as-stored, float32, bfloat16 or int8
+    #[arg(long, value_name = "FORMAT", default_value = "as-stored", hide_possible_values = true)]
     head: HeadFormat,
-    /// Numbers of the cache
-    #[arg(long, value_name = "FORMAT", default_value = "float32")]
+    /// Numbers of the cache: float32 or bfloat16
+    #[arg(long, value_name = "FORMAT", default_value = "float32", hide_possible_values = true)]
     cache: CacheFormat,
     /// Print one JSON object at the end instead of text
     #[arg(long)]

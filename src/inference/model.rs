@@ -68,13 +68,13 @@ impl Model {
         let weights = Weights::new(&folder, &config)?;
         let model = config.model;
         let table = |name: &str| weights.with_table(name, |tensor| Table::read(tensor, options.head_format));
-        let block = |index: usize| Block::load(&weights, &format!("model.layers.{index}"), &model);
+        let threads = Threads::new(options.num_threads)?;
         Ok(Self {
             embedding: table("model.embed_tokens")?,
-            blocks: (0..model.num_hidden_layers).map(block).collect::<Result<_>>()?,
+            blocks: Block::load_all(&weights, &model, &threads)?,
             norm: weights.norm("model.norm", model.rms_norm_eps)?,
             head: (!model.tie_word_embeddings).then(|| table("lm_head")).transpose()?,
-            threads: Threads::new(options.num_threads)?,
+            threads,
             cache_format: options.cache_format,
             config: model,
         })
@@ -183,6 +183,14 @@ impl Wanted {
 }
 
 impl Block {
+    /// All of them, several at a time: quantizing and packing is most of the work of loading.
+    fn load_all(weights: &Weights<'_>, model: &ModelConfig, threads: &Threads) -> Result<Vec<Self>> {
+        let mut blocks: Vec<Result<Self>> = (0..model.num_hidden_layers).map(|_| Err(Error::ours("a block was not loaded"))).collect();
+        let load = |(index, block): (usize, &mut Result<Self>)| *block = Self::load(weights, &format!("model.layers.{index}"), model);
+        threads.for_each(blocks.iter_mut().enumerate(), load);
+        blocks.into_iter().collect()
+    }
+
     fn load(weights: &Weights<'_>, prefix: &str, model: &ModelConfig) -> Result<Self> {
         let is_outside = model.bit_linear.norm == NormPlacement::Outside;
         let norm = |name: &str| weights.norm_where(is_outside, &format!("{prefix}.{name}"), model.rms_norm_eps);
