@@ -1,22 +1,45 @@
 //! The activations of some tokens as 8-bit codes, in buffers that are used again. Codes and scales are those of
 //! [`super::activations::int8_absmax`], of which this is the fast form.
+//!
+//! Codes lie in lines of 64, zeros behind the last. The lines of a token lie one after another where there are few tokens; those of
+//! [`MANY`] and more in tiles: line `i` of 16 tokens, then line `i + 1` of the same.
 
 use super::activations::int8_absmax;
-use super::bytes::ALIGNMENT;
 use super::kernels::Kernel;
 use super::threads::Threads;
 use crate::{Context, Error, Result};
 
-/// Rows that a thread quantizes at a time.
-const ROWS_AT_A_TIME: usize = 8;
+/// Tokens of a tile.
+pub(super) const TILE: usize = 16;
+/// From as many tokens on there are tiles.
+pub(super) const MANY: usize = 8;
+/// There is room for a multiple of as many tokens in tiles: kernels need not stop short.
+const WHOLE: usize = 2 * TILE;
+
+/// 64 codes of a token, in a cache line of their own.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Line(pub(super) [i8; Line::LENGTH]);
+
+impl Line {
+    pub(super) const LENGTH: usize = 64;
+    const ZEROS: Self = Self([0; Self::LENGTH]);
+
+    /// Four codes as the bytes of a number, `index` from 0 to 15.
+    #[inline(always)]
+    pub(super) fn four(&self, index: usize) -> i32 {
+        i32::from_ne_bytes(self.0.as_chunks::<4>().0[index].map(i8::cast_unsigned))
+    }
+}
+
+/// The activations of up to 16 tokens, and where their lines, scales and sums go.
+type Tile<'a> = ((&'a [f32], &'a mut [Line]), (&'a mut [f32], &'a mut [i32]));
 
 /// Codes of tokens, `[tokens, columns]`, with a scale and the sum of the codes for each.
 #[derive(Debug, Clone, Default)]
 pub struct Int8Rows {
-    /// Rows of `stride` codes, zeros behind the columns. Begins in `buffer` where `start` says, at a multiple of 64.
-    buffer: Vec<i8>,
-    start: usize,
-    stride: usize,
+    /// At least those of the tokens.
+    lines: Vec<Line>,
     columns: usize,
     scales: Vec<f32>,
     sums: Vec<i32>,
@@ -28,8 +51,7 @@ impl Int8Rows {
         Self::default()
     }
 
-    /// Puts `activations` `[tokens, columns]` in place of what was there. A token or the hundredth allocates nothing, once the buffers
-    /// are large enough.
+    /// Puts `activations` `[tokens, columns]` in place of what was there. Once the buffers are large enough, nothing is allocated.
     ///
     /// # Errors
     /// No column, activations that are no whole rows, or one that is not finite; then there is no token.
@@ -45,26 +67,23 @@ impl Int8Rows {
         self.quantize_with(Kernel::best()?, activations, columns, Some(threads))
     }
 
-    /// As [`Int8Rows::quantize`], with a kernel that the processor has to be able to run.
+    /// As [`Int8Rows::quantize`], with a kernel that may be another than the best.
     ///
     /// # Errors
-    /// As [`Int8Rows::quantize`].
+    /// As [`Int8Rows::quantize`], but for the variable.
     pub fn quantize_with(&mut self, kernel: Kernel, activations: &[f32], columns: usize, threads: Option<&Threads>) -> Result<()> {
         self.resize(activations.len(), columns)?;
-        let start = self.start;
-        let Self { buffer, stride, scales, sums, .. } = self;
-        let codes = buffer[start..].chunks_mut(ROWS_AT_A_TIME * *stride);
-        let rows = activations.chunks(ROWS_AT_A_TIME * columns);
-        let items = rows.zip(codes).zip(scales.chunks_mut(ROWS_AT_A_TIME).zip(sums.chunks_mut(ROWS_AT_A_TIME)));
-        let quantize = |((rows, codes), (scales, sums)): ((&[f32], &mut [i8]), (&mut [f32], &mut [i32]))| {
-            for (index, row) in rows.chunks_exact(columns).enumerate() {
-                let codes = &mut codes[index * *stride..][..*stride];
-                codes[columns..].fill(0);
-                (scales[index], sums[index]) = kernel.quantize_row(row, &mut codes[..columns]);
+        let (step, tile_lines) = (self.step(), TILE * self.width());
+        let tiles = activations.chunks(TILE * columns).zip(self.lines.chunks_mut(tile_lines));
+        let items = tiles.zip(self.scales.chunks_mut(TILE).zip(self.sums.chunks_mut(TILE)));
+        let quantize = |((rows, lines), (scales, sums)): Tile| {
+            for (token, row) in rows.chunks_exact(columns).enumerate() {
+                let first = if step == 1 { token * tile_lines / TILE } else { token };
+                (scales[token], sums[token]) = kernel.quantize_row(row, &mut lines[first..], step);
             }
         };
         match threads {
-            Some(threads) if activations.len() > ROWS_AT_A_TIME * columns => threads.for_each(items, quantize),
+            Some(threads) if activations.len() > TILE * columns => threads.for_each(items, quantize),
             _ => items.for_each(quantize),
         }
         self.require_finite(activations, columns)
@@ -81,9 +100,11 @@ impl Int8Rows {
         }
         self.scales.copy_from_slice(scales);
         for (token, codes) in codes.chunks_exact(columns).enumerate() {
-            let row = &mut self.buffer[self.start + token * self.stride..][..self.stride];
-            row[..columns].copy_from_slice(codes);
-            row[columns..].fill(0);
+            let (first, step) = (self.first_line(token), self.step());
+            for (line, codes) in self.lines[first..].iter_mut().step_by(step).zip(codes.chunks(Line::LENGTH)) {
+                *line = Line::ZEROS;
+                line.0[..codes.len()].copy_from_slice(codes);
+            }
             self.sums[token] = codes.iter().copied().map(i32::from).sum();
         }
         Ok(())
@@ -99,9 +120,9 @@ impl Int8Rows {
         self.columns
     }
 
-    /// The codes of a token, without padding.
-    pub fn codes(&self, token: usize) -> &[i8] {
-        &self.buffer[self.start + token * self.stride..][..self.columns]
+    /// The codes of a token.
+    pub fn codes(&self, token: usize) -> Vec<i8> {
+        self.token(token).flat_map(|line| line.0).take(self.columns).collect()
     }
 
     /// Codes of each token per unit of the input.
@@ -114,29 +135,46 @@ impl Int8Rows {
         &self.sums
     }
 
-    /// Codes between the starts of two tokens.
-    pub(super) fn stride(&self) -> usize {
-        self.stride
+    /// The lines of a token.
+    pub(super) fn token(&self, token: usize) -> impl Iterator<Item = &Line> {
+        self.lines[self.first_line(token)..].iter().step_by(self.step()).take(self.width())
     }
 
-    /// The rows of all tokens, [`Int8Rows::stride`] codes each, the first at a multiple of 64.
-    pub(super) fn padded(&self) -> &[i8] {
-        &self.buffer[self.start..][..self.tokens() * self.stride]
+    /// The lines of all tokens, those in tiles up to a multiple of 32; tokens that do not exist have any codes.
+    pub(super) fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+
+    /// Where the first line of a token lies.
+    pub(super) fn first_line(&self, token: usize) -> usize {
+        if self.are_many() { token / TILE * TILE * self.width() + token % TILE } else { token * self.width() }
+    }
+
+    /// How far a token's next line is from one.
+    pub(super) fn step(&self) -> usize {
+        if self.are_many() { TILE } else { 1 }
+    }
+
+    /// Lines of a token.
+    pub(super) fn width(&self) -> usize {
+        self.columns.div_ceil(Line::LENGTH)
+    }
+
+    fn are_many(&self) -> bool {
+        self.tokens() >= MANY
     }
 
     fn resize(&mut self, length: usize, columns: usize) -> Result<()> {
-        (self.columns, self.stride) = (columns, stride(columns));
+        self.columns = columns;
         self.set_tokens(0);
         if columns == 0 || !length.is_multiple_of(columns) {
             return Err(Error::input(format!("{length} activations are no whole rows of {columns}")));
         }
-        let tokens = length / columns;
-        let needed = tokens * self.stride + ALIGNMENT - 1;
-        if self.buffer.len() < needed {
-            self.buffer = vec![0; needed];
-            self.start = self.buffer.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT - 1);
+        self.set_tokens(length / columns);
+        let num_lines = self.tokens().next_multiple_of(if self.are_many() { WHOLE } else { 1 }) * self.width();
+        if self.lines.len() < num_lines {
+            self.lines.resize(num_lines, Line::ZEROS);
         }
-        self.set_tokens(tokens);
         Ok(())
     }
 
@@ -151,9 +189,4 @@ impl Int8Rows {
         self.set_tokens(0);
         int8_absmax(&activations[token * columns..][..columns]).map(drop).context(|| format!("token {token}"))
     }
-}
-
-/// An odd number of cache lines: then the same columns of 16 tokens lie in 16 sets of the cache.
-fn stride(columns: usize) -> usize {
-    (columns.div_ceil(ALIGNMENT) | 1) * ALIGNMENT
 }

@@ -10,7 +10,7 @@ use std::hint::spin_loop;
 use std::mem::transmute;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -55,10 +55,23 @@ impl Threads {
     /// # Panics
     /// With what `work` panicked with, on whichever thread, once all threads are done.
     pub fn run(&self, work: impl Fn(usize, usize) + Sync) {
+        self.run_on(&work, true);
+    }
+
+    /// Runs `work`, which takes pieces of something until none is left, as a loop over [`Chunks`] does: on the caller, and on those other
+    /// threads that come before the caller has found none left. One that sleeps or waits for a processor keeps nobody waiting.
+    ///
+    /// # Panics
+    /// As [`Threads::run`].
+    pub fn drain(&self, work: impl Fn() + Sync) {
+        self.run_on(&|_, _| work(), false);
+    }
+
+    fn run_on(&self, work: &(dyn Fn(usize, usize) + Sync), is_for_all: bool) {
         if self.workers.is_empty() || self.shared.is_busy.swap(true, Ordering::Acquire) {
             return work(0, 1);
         }
-        let own = self.shared.run(&work, self.workers.len());
+        let own = self.shared.run(work, self.workers.len(), is_for_all);
         let theirs = lock(&self.shared.panic).take();
         self.shared.is_busy.store(false, Ordering::Release);
         if let Some(payload) = own.err().or(theirs) {
@@ -74,7 +87,7 @@ impl Threads {
     pub fn for_each<I: Iterator + Send>(&self, items: I, work: impl Fn(I::Item) + Sync) {
         let items = Mutex::new(items);
         let next = || lock(&items).next();
-        self.run(|_, _| {
+        self.drain(|| {
             while let Some(item) = next() {
                 work(item);
             }
@@ -123,10 +136,10 @@ impl Chunks {
 /// What the threads of a pool share.
 #[derive(Default)]
 struct Shared {
-    /// Written by the caller while no worker is at work; read by workers between the start of a round and their part in `remaining`.
+    /// Written by the caller while the door is shut and nobody inside; read by workers inside.
     work: UnsafeCell<Option<Work>>,
-    round: AtomicUsize,
-    /// Workers that are not done with the round.
+    door: Door,
+    /// Workers that have not done their part of the round.
     remaining: AtomicUsize,
     is_busy: AtomicBool,
     is_stopping: AtomicBool,
@@ -135,50 +148,99 @@ struct Shared {
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-// SAFETY: all fields but `work` are Sync by themselves. `work` is written before `round` is raised (release) and read after that was seen
-// (acquire); it is written again only after every worker has lowered `remaining` (release) and the caller has seen 0 (acquire).
+// SAFETY: all fields but `work` are Sync by themselves. `work` is written before the door is opened (release) and read by who has entered
+// (acquire); it is written again only after the door was shut and everybody has left (release), which the caller has seen (acquire).
 unsafe impl Sync for Shared {}
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Shared").field("round", &self.round).field("remaining", &self.remaining).finish_non_exhaustive()
+        formatter.debug_struct("Shared").field("door", &self.door).field("remaining", &self.remaining).finish_non_exhaustive()
     }
 }
 
 impl Shared {
     /// One round, by the only caller that holds `is_busy`. The result is that of the caller's own part.
-    fn run(&self, work: &(dyn Fn(usize, usize) + Sync), num_workers: usize) -> std::thread::Result<()> {
-        // SAFETY: only the lifetime changes. This function returns, unwinding included, only after `remaining` is 0, and a worker does not
-        // touch the closure after its part in that.
+    fn run(&self, work: &(dyn Fn(usize, usize) + Sync), num_workers: usize, is_for_all: bool) -> std::thread::Result<()> {
+        // SAFETY: only the lifetime changes. This function returns, unwinding included, only after the door is shut and nobody inside,
+        // and a worker touches the closure only inside.
         let lent: Work = unsafe { transmute::<&(dyn Fn(usize, usize) + Sync), Work>(work) };
-        // SAFETY: no worker is at work, as the struct's comment has it.
+        // SAFETY: the door is shut and nobody inside, as the struct's comment has it.
         unsafe { *self.work.get() = Some(lent) };
         self.remaining.store(num_workers, Ordering::Relaxed);
-        self.round.fetch_add(1, Ordering::Release);
+        self.door.open();
         self.started.notify();
         let own = catch_unwind(AssertUnwindSafe(|| work(0, num_workers + 1)));
-        self.finished.wait_until(|| self.remaining.load(Ordering::Acquire) == 0);
+        if is_for_all {
+            self.finished.wait_until(|| self.remaining.load(Ordering::Acquire) == 0);
+        }
+        self.door.shut();
+        self.finished.wait_until(|| self.door.is_left());
         own
     }
 
     fn work_until_stopped(&self, index: usize, num_threads: usize) {
-        let mut rounds_done = 0;
+        let mut round = 0;
         let is_stopping = || self.is_stopping.load(Ordering::Acquire);
         loop {
-            self.started.wait_until(|| self.round.load(Ordering::Acquire) != rounds_done || is_stopping());
+            self.started.wait_until(|| self.door.round() != round || is_stopping());
             if is_stopping() {
                 return;
             }
-            rounds_done = self.round.load(Ordering::Acquire);
-            // SAFETY: the round was seen, and `remaining` still counts this worker.
+            let is_inside;
+            (round, is_inside) = self.door.enter();
+            if !is_inside {
+                continue;
+            }
+            // SAFETY: this thread is inside.
             let work = unsafe { *self.work.get() };
             if let Some(Err(payload)) = work.map(|work| catch_unwind(AssertUnwindSafe(|| work(index, num_threads)))) {
                 lock(&self.panic).get_or_insert(payload);
             }
-            if self.remaining.fetch_sub(1, Ordering::AcqRel) == 1 {
-                self.finished.notify();
-            }
+            self.remaining.fetch_sub(1, Ordering::Release);
+            self.door.leave();
+            self.finished.notify();
         }
+    }
+}
+
+/// Lets workers in while a round is open. From the highest bit on: the round, whether the door is open, and how many are inside.
+#[derive(Debug, Default)]
+struct Door(AtomicU64);
+
+impl Door {
+    const IS_OPEN: u64 = 1 << 32;
+    const INSIDE: u64 = Self::IS_OPEN - 1;
+    const ROUND: u32 = 33;
+
+    /// Begins a round.
+    fn open(&self) {
+        self.0.fetch_add(3 * Self::IS_OPEN, Ordering::Release);
+    }
+
+    fn shut(&self) {
+        self.0.fetch_sub(Self::IS_OPEN, Ordering::AcqRel);
+    }
+
+    fn round(&self) -> u64 {
+        self.0.load(Ordering::Acquire) >> Self::ROUND
+    }
+
+    /// Whether nobody is inside.
+    fn is_left(&self) -> bool {
+        self.0.load(Ordering::Acquire) & Self::INSIDE == 0
+    }
+
+    /// The round, and whether its door was open: then who called is inside.
+    fn enter(&self) -> (u64, bool) {
+        let enter = |state| (state & Self::IS_OPEN != 0).then_some(state + 1);
+        match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter) {
+            Ok(state) => (state >> Self::ROUND, true),
+            Err(state) => (state >> Self::ROUND, false),
+        }
+    }
+
+    fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -239,97 +301,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::thread::sleep;
-
-    #[test]
-    fn every_thread_runs_its_part_exactly_once_in_every_round() {
-        for num_threads in [0, 1, 2, 5] {
-            let threads = Threads::new(num_threads).unwrap();
-            let counts: Vec<AtomicUsize> = (0..threads.num_threads()).map(|_| AtomicUsize::new(0)).collect();
-            for _ in 0..1000 {
-                threads.run(|index, total| {
-                    assert_eq!(total, counts.len());
-                    counts[index].fetch_add(1, Ordering::Relaxed);
-                });
-            }
-            assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1000), "{counts:?}");
-        }
-    }
-
-    #[test]
-    fn threads_that_have_fallen_asleep_wake_up() {
-        let threads = Threads::new(3).unwrap();
-        for _ in 0..5 {
-            sleep(ACTIVE_WAIT * 20);
-            let count = AtomicUsize::new(0);
-            threads.run(|index, _| {
-                // The caller falls asleep too.
-                sleep(ACTIVE_WAIT * 20 * index as u32);
-                count.fetch_add(1, Ordering::Relaxed);
-            });
-            assert_eq!(count.into_inner(), 3);
-        }
-    }
-
-    #[test]
-    fn a_panic_on_any_thread_reaches_the_caller_and_the_pool_lives_on() {
-        let threads = Threads::new(3).unwrap();
-        for guilty in 0..3 {
-            let outcome = crate::error::catch_panic(|| threads.run(|index, _| assert_ne!(index, guilty, "thread {index}")));
-            let payload = outcome.unwrap_err();
-            assert!(payload.downcast_ref::<String>().unwrap().contains(&format!("thread {guilty}")));
-            let count = AtomicUsize::new(0);
-            threads.run(|_, _| _ = count.fetch_add(1, Ordering::Relaxed));
-            assert_eq!(count.into_inner(), 3);
-        }
-    }
-
-    #[test]
-    fn a_call_while_the_pool_is_at_work_runs_on_its_caller_alone() {
-        let threads = Threads::new(2).unwrap();
-        let count = AtomicUsize::new(0);
-        threads.run(|_, _| {
-            threads.run(|index, total| {
-                assert_eq!((index, total), (0, 1));
-                count.fetch_add(1, Ordering::Relaxed);
-            });
-        });
-        assert_eq!(count.into_inner(), 2);
-    }
-
-    #[test]
-    fn callers_on_several_threads_share_a_pool() {
-        let threads = Threads::new(2).unwrap();
-        let count = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..3 {
-                let call = || threads.for_each(0..100, |_| _ = count.fetch_add(1, Ordering::Relaxed));
-                scope.spawn(move || (0..50).for_each(|_| call()));
-            }
-        });
-        assert_eq!(count.into_inner(), 3 * 50 * 100);
-    }
-
-    #[test]
-    fn items_that_borrow_parts_of_a_slice_are_each_taken_once() {
-        let threads = Threads::new(3).unwrap();
-        let mut numbers = vec![0; 1000];
-        threads.for_each(numbers.chunks_mut(7).enumerate(), |(index, chunk)| chunk.fill(index + 1));
-        assert!(numbers.iter().enumerate().all(|(at, &number)| number == at / 7 + 1));
-    }
-
-    #[test]
-    fn shares_and_chunks_cover_everything_once() {
-        for (length, num_threads) in [(0, 3), (1, 3), (10, 3), (12, 4), (5, 1)] {
-            let shares: Vec<usize> = (0..num_threads).flat_map(|index| share(length, index, num_threads)).collect();
-            assert_eq!(shares, (0..length).collect::<Vec<_>>());
-            let sizes: Vec<usize> = (0..num_threads).map(|index| share(length, index, num_threads).len()).collect();
-            assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1, "{sizes:?}");
-            let chunks = Chunks::new(length, num_threads);
-            let taken: Vec<usize> = std::iter::from_fn(|| chunks.take()).flatten().collect();
-            assert_eq!(taken, (0..length).collect::<Vec<_>>());
-        }
-    }
-}
+#[path = "threads_tests.rs"]
+mod tests;

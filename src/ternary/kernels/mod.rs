@@ -2,11 +2,18 @@
 //! `neon` for 64-bit ARM. Owns which of them runs, and the sharing of row groups among threads. Unsafe is allowed here, since vector
 //! instructions and outputs that threads write side by side need it.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod panel;
 mod portable;
 mod product;
 #[cfg(test)]
 mod tests;
 
+use super::int8_rows::Line;
 use super::threads::{Chunks, Threads};
 use crate::{Error, Result};
 use product::Share;
@@ -26,21 +33,34 @@ pub struct Kernel(Instructions);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Instructions {
     Portable,
+    Avx2,
+    Avx512,
+    Amx,
+    Neon,
 }
 
 impl Instructions {
-    /// From the plainest to the best.
-    const ALL: [Self; 1] = [Self::Portable];
+    /// From the plainest to the best of each processor.
+    const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Amx, Self::Neon];
 
     fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Amx => "amx",
+            Self::Neon => "neon",
         }
     }
 
     fn is_usable(self) -> bool {
         match self {
             Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::is_usable(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => amx::is_usable(),
+            _ => false,
         }
     }
 }
@@ -64,18 +84,26 @@ impl Kernel {
         Instructions::ALL.into_iter().filter(|instructions| instructions.is_usable()).map(Self)
     }
 
-    /// Quantizes `row` into as many `codes`; gives the scale and the sum of the codes. The scale of a row with a number that is not
-    /// finite is NaN.
-    pub(super) fn quantize_row(self, row: &[f32], codes: &mut [i8]) -> (f32, i32) {
+    /// Quantizes `row` into every `step`th of `lines` from the first on; gives the scale and the sum of the codes. The scale of a row with
+    /// a number that is not finite is NaN.
+    pub(super) fn quantize_row(self, row: &[f32], lines: &mut [Line], step: usize) -> (f32, i32) {
+        // SAFETY: a kernel is one that the processor can run.
         match self.0 {
-            Instructions::Portable => portable::quantize_row(row, codes),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 | Instructions::Amx => unsafe { avx512::quantize_row(row, lines, step) },
+            _ => portable::quantize_row(row, lines, step),
         }
     }
 
     /// Writes the results of a share.
     fn multiply(self, share: Share) {
+        // SAFETY: a kernel is one that the processor can run.
         match self.0 {
-            Instructions::Portable => portable::multiply(share),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => unsafe { avx512::multiply(share) },
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Amx => unsafe { amx::multiply(share) },
+            _ => portable::multiply(share),
         }
     }
 }
@@ -105,8 +133,8 @@ impl FromStr for Kernel {
 /// Computes all of the products, their row groups shared among threads.
 pub(super) fn multiply(kernel: Kernel, products: &[Product], threads: &Threads) {
     let num_groups = products.iter().map(Product::num_groups).sum();
-    let chunks = Chunks::new(num_groups, num_groups.div_ceil(threads.num_threads()));
-    threads.run(|_, _| {
+    let chunks = Chunks::new(num_groups, groups_at_a_time(num_groups, threads.num_threads()));
+    threads.drain(|| {
         while let Some(chunk) = chunks.take() {
             // The products lie one after another.
             let mut start = 0;
@@ -119,4 +147,15 @@ pub(super) fn multiply(kernel: Kernel, products: &[Product], threads: &Threads) 
             }
         }
     });
+}
+
+/// Row groups that a thread takes at a time: few enough for threads to end together when something else disturbs one of them, and for
+/// prompts a whole number of panels.
+fn groups_at_a_time(num_groups: usize, num_threads: usize) -> usize {
+    const MOST: usize = 8;
+    const TURNS: usize = 4;
+    match num_threads {
+        1 => num_groups,
+        _ => (num_groups / (TURNS * num_threads)).next_multiple_of(2).clamp(2, MOST),
+    }
 }

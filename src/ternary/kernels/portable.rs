@@ -3,6 +3,7 @@
 
 use super::Share;
 use crate::ternary::activations::LEAST_MAGNITUDE;
+use crate::ternary::int8_rows::Line;
 use crate::ternary::matrix::{BLOCK_BYTES, BLOCK_COLUMNS, GROUP_ROWS};
 
 /// 1.5 * 2^23: the sum of this and a number of magnitude below 2^22 is rounded to a whole number, half to even, whose lowest bits are
@@ -11,18 +12,25 @@ const ROUNDING: f32 = 12_582_912.0;
 
 /// See [`super::Kernel::quantize_row`].
 #[inline(always)]
-pub(super) fn quantize_row(row: &[f32], codes: &mut [i8]) -> (f32, i32) {
+pub(super) fn quantize_row(row: &[f32], lines: &mut [Line], step: usize) -> (f32, i32) {
     // Without their signs, finite numbers are in the order of their bits, and all that is not finite comes behind.
     let largest = row.iter().fold(LEAST_MAGNITUDE.to_bits(), |largest, activation| largest.max(activation.abs().to_bits()));
     if largest >= f32::INFINITY.to_bits() {
         return (f32::NAN, 0);
     }
     let scale = 127.0 / f32::from_bits(largest);
+    // At most 127 in magnitude, so nothing has to be clamped.
+    let code = |activation: f32| (activation * scale + ROUNDING).to_bits() as i8;
+    let (whole, rest) = row.as_chunks::<{ Line::LENGTH }>();
+    let mut lines = lines.iter_mut().step_by(step);
     let mut sum = 0;
-    for (code, activation) in codes.iter_mut().zip(row) {
-        // At most 127 in magnitude, so nothing has to be clamped.
-        *code = (activation * scale + ROUNDING).to_bits() as i8;
-        sum += i32::from(*code);
+    for (activations, line) in whole.iter().zip(&mut lines) {
+        line.0 = activations.map(code);
+        sum += line.0.iter().copied().map(i32::from).sum::<i32>();
+    }
+    if let Some(line) = lines.next().filter(|_| !rest.is_empty()) {
+        line.0 = std::array::from_fn(|index| rest.get(index).copied().map_or(0, code));
+        sum += line.0.iter().copied().map(i32::from).sum::<i32>();
     }
     (scale, sum)
 }
@@ -33,14 +41,18 @@ pub(super) fn multiply(mut share: Share) {
     let mut codes = vec![0; GROUP_ROWS * width];
     for group in share.groups() {
         unpack(share.blocks(group..group + 1), &mut codes);
-        for (token, activations) in activations.padded().chunks_exact(activations.stride()).enumerate() {
+        for token in 0..activations.tokens() {
             let mut sums = [0; GROUP_ROWS];
             for (sum, row) in sums.iter_mut().zip(codes.chunks_exact(width)) {
-                *sum = row.iter().zip(activations).map(|(&weight, &code)| i32::from(weight) * i32::from(code)).sum();
+                *sum = row.chunks(Line::LENGTH).zip(activations.token(token)).map(|(weights, line)| dot(weights, &line.0)).sum();
             }
             share.finish(token, group, &sums);
         }
     }
+}
+
+fn dot(weights: &[i8], codes: &[i8]) -> i32 {
+    weights.iter().zip(codes).map(|(&weight, &code)| i32::from(weight) * i32::from(code)).sum()
 }
 
 /// The codes of a group, row by row.

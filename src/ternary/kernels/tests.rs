@@ -11,7 +11,7 @@ use crate::ternary::weights::TernaryMatrix;
 
 const COLUMNS: [usize; 9] = [1, 5, 15, 16, 63, 64, 65, 100, 5460];
 const ROWS: [usize; 5] = [1, 15, 16, 17, 100];
-const TOKENS: [usize; 8] = [1, 2, 3, 7, 16, 17, 33, 100];
+const TOKENS: [usize; 10] = [1, 2, 3, 7, 8, 16, 17, 33, 100, 521];
 
 fn ternary(random: &mut Random, length: usize) -> Vec<i8> {
     (0..length).map(|_| random.below(3) as i8 - 1).collect()
