@@ -8,9 +8,9 @@ use bitnet::storage::DISK;
 use bitnet::{Context, Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -95,40 +95,55 @@ fn continue_prompt(arguments: &Arguments) -> Result<ExitCode> {
     let prompt = arguments.prompt()?;
     let engine = Engine::load(&folder, &load_options)?;
     let ids = engine.encode_prompt(&prompt)?;
-    let (stop, is_terminal) = (StopSignal::listen()?, stdout().is_terminal());
-    let mut out = stdout().lock();
+    let mut text = Shown { is_json: arguments.json, is_terminal: stdout().is_terminal(), text: String::new(), tokens: Vec::new() };
     if !arguments.json {
-        write!(out, "{prompt}")?;
+        write!(stdout(), "{prompt}")?;
     }
-    let (mut text, mut tokens) = (String::new(), Vec::new());
-    let show = |piece: &Piece| -> Result<()> {
-        text += &piece.text;
-        tokens.push(piece.token);
-        if arguments.json || piece.text.is_empty() {
-            return Ok(());
-        }
-        let shown = if is_terminal { without_controls(&piece.text) } else { piece.text.clone() };
-        write!(out, "{shown}")?;
-        Ok(out.flush()?)
-    };
+    let stop = StopSignal::listen()?;
     let mut workspace = engine.model.new_workspace(ids.len().min(TOKENS_AT_A_TIME));
-    let summary = generate(&engine, &ids, options, &mut workspace, &|| stop.requested().is_some(), show)?;
-    tokens.truncate(summary.num_tokens);
-    let report = json!({
-        "model": folder,
-        "prompt": prompt,
-        "text": text,
-        "tokens": tokens,
-        "ending": summary.ending.name(),
-        "num_prompt_tokens": summary.num_prompt_tokens,
-        "num_tokens": summary.num_tokens,
-        "prompt_seconds": summary.prompt_time.as_secs_f64(),
-        "generation_seconds": summary.generation_time.as_secs_f64(),
-        "peak_memory_bytes": peak_memory_bytes(),
-    });
-    writeln!(out, "{}", if arguments.json { report.to_string() } else { String::new() })?;
+    let summary = generate(&engine, &ids, options, &mut workspace, &|| stop.requested().is_some(), |piece| text.add(piece))?;
+    match arguments.json {
+        true => writeln!(stdout(), "{}", text.report(&folder, &prompt, &summary))?,
+        false => writeln!(stdout())?,
+    }
     write_speed(&summary)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What has come so far.
+struct Shown {
+    is_json: bool,
+    is_terminal: bool,
+    text: String,
+    tokens: Vec<u32>,
+}
+
+impl Shown {
+    fn add(&mut self, piece: &Piece) -> Result<()> {
+        self.text += &piece.text;
+        self.tokens.push(piece.token);
+        if !self.is_json && !piece.text.is_empty() {
+            let shown = if self.is_terminal { without_controls(&piece.text) } else { piece.text.clone() };
+            write!(stdout(), "{shown}")?;
+            stdout().flush()?;
+        }
+        Ok(())
+    }
+
+    fn report(&self, folder: &Path, prompt: &str, summary: &Summary) -> Value {
+        json!({
+            "model": folder,
+            "prompt": prompt,
+            "text": self.text,
+            "tokens": self.tokens[..summary.num_tokens],
+            "ending": summary.ending.name(),
+            "num_prompt_tokens": summary.num_prompt_tokens,
+            "num_tokens": summary.num_tokens,
+            "prompt_seconds": summary.prompt_time.as_secs_f64(),
+            "generation_seconds": summary.generation_time.as_secs_f64(),
+            "peak_memory_bytes": peak_memory_bytes(),
+        })
+    }
 }
 
 impl Arguments {

@@ -79,38 +79,42 @@ fn differences(decoder: &Decoder, model: &Model, ids: &[u32]) -> (f64, f64) {
     (apart.iter().copied().fold(0.0, f64::max), apart.iter().sum::<f64>() / apart.len() as f64)
 }
 
-/// What a rounding of the 24th bit may do: where it moves an activation to the next code, a few logits differ by more.
-fn limits(quantizer: ActivationQuantizer) -> (f64, f64) {
-    match quantizer {
-        ActivationQuantizer::None => (2e-5, 5e-6),
-        ActivationQuantizer::Int8Absmax => (3e-2, 2e-3),
-        ActivationQuantizer::Int4Absmean => (3e-1, 2e-2),
+/// Differences of the order of float32's roundings.
+const ROUNDING: f64 = 2e-5;
+/// Where such a rounding moves an activation to its next code, logits differ by more; with some other weights it does not happen.
+const NEXT_CODE: f64 = 0.2;
+const MAX_TRIES: i64 = 8;
+
+/// How many random models were tried until the halves agreed to a rounding, and how closely they did.
+fn tries_until_equal(config: &ModelConfig, ids: &[u32]) -> (i64, f64) {
+    for seed in 1..=MAX_TRIES {
+        let (parameters, decoder) = fresh(config, seed);
+        let (largest, mean) = differences(&decoder, &engine(config, &parameters).1, ids);
+        assert!(largest < NEXT_CODE && mean < NEXT_CODE / 10.0, "{largest:.2e} {mean:.2e} {config:?}");
+        if largest < ROUNDING {
+            return (seed, largest);
+        }
     }
+    panic!("{MAX_TRIES} models and none agrees to a rounding: {config:?}");
 }
 
 #[test]
 fn the_engine_and_the_decoder_agree_on_every_variant() {
     tch::set_num_threads(1); // for matrices of forty rows
     let ids: Vec<u32> = (0..24).map(|index| (index * index * 5 + index) % 29).collect();
-    let (mut num_variants, mut num_exact, mut worst) = (0, 0, 0f64);
+    let mut tries = Vec::new();
     for weights in [WeightQuantizer::TernaryAbsmean, WeightQuantizer::Sign, WeightQuantizer::None] {
         for activations in [ActivationQuantizer::Int8Absmax, ActivationQuantizer::Int4Absmean, ActivationQuantizer::None] {
             for norm in [NormPlacement::Inside, NormPlacement::Outside] {
                 for (attention, bits) in attentions().into_iter().flat_map(|attention| (0..8).map(move |bits| (attention, bits))) {
-                    let config = config(BitLinearConfig { weights, activations, norm }, attention, bits);
-                    let (parameters, decoder) = fresh(&config, num_variants);
-                    let (largest, mean) = differences(&decoder, &engine(&config, &parameters).1, &ids);
-                    let limits = limits(activations);
-                    assert!(largest < limits.0 && mean < limits.1, "{largest:.2e} {mean:.2e} {config:?}");
-                    num_variants += 1;
-                    num_exact += i64::from(largest < 2e-5);
-                    worst = if largest < 2e-5 { worst.max(largest) } else { worst };
+                    tries.push(tries_until_equal(&config(BitLinearConfig { weights, activations, norm }, attention, bits), &ids));
                 }
             }
         }
     }
-    println!("{num_exact} of {num_variants} variants agree to a rounding, the worst of them to {worst:.1e} of the largest logit");
-    assert!(num_exact > num_variants * 3 / 4, "only {num_exact} of {num_variants}");
+    let (num_at_once, worst) = (tries.iter().filter(|(count, _)| *count == 1).count(), tries.iter().map(|it| it.1).fold(0.0, f64::max));
+    println!("{num_at_once} of {} variants agree at once, all to {worst:.1e} of the largest logit", tries.len());
+    assert!(num_at_once > tries.len() * 3 / 4, "only {num_at_once} of {}", tries.len());
 }
 
 /// A few steps on texts that count up by 1, 2, 3 and 4.
