@@ -26,6 +26,7 @@ impl Line {
     const ZEROS: Self = Self([0; Self::LENGTH]);
 
     /// Four codes as the bytes of a number, `index` from 0 to 15.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(super) fn four(&self, index: usize) -> i32 {
         i32::from_ne_bytes(self.0.as_chunks::<4>().0[index].map(i8::cast_unsigned))
@@ -140,7 +141,14 @@ impl Int8Rows {
         self.lines[self.first_line(token)..].iter().step_by(self.step()).take(self.width())
     }
 
+    /// Line `index` of each of some tokens from `first` on.
+    #[inline]
+    pub(super) fn lines_at<const TOKENS: usize>(&self, first: usize, index: usize) -> [&Line; TOKENS] {
+        std::array::from_fn(|token| &self.lines[self.first_line(first + token) + index * self.step()])
+    }
+
     /// The lines of all tokens, those in tiles up to a multiple of 32; tokens that do not exist have any codes.
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn lines(&self) -> &[Line] {
         &self.lines
     }

@@ -4,24 +4,28 @@
 //! The instructions are written out, since stable Rust has no functions for them. No other code of this library uses tiles; libtorch's does,
 //! so the configuration that is found is put back.
 
-use super::Share;
-use super::avx512;
+use super::avx512::{self, quantize_row};
 use super::panel::{self, Panel, Row, Sums};
+use super::{Implementation, Share};
 use crate::ternary::int8_rows::{Line, MANY, TILE};
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::sync::OnceLock;
 
+pub(super) const IMPLEMENTATION: Implementation = Implementation { name: "amx", is_usable, quantize_row, multiply };
+
 /// Whether the processor has tiles and the system lets this process use them.
-pub(super) fn is_usable() -> bool {
+fn is_usable() -> bool {
     static IS_USABLE: OnceLock<bool> = OnceLock::new();
     *IS_USABLE.get_or_init(|| avx512::is_usable() && has_tiles() && is_permitted())
 }
 
 /// CPUID leaf 7: AMX-TILE and AMX-INT8 are bits 24 and 25 of EDX.
+#[allow(unused_unsafe)] // The functions are unsafe in Rust 1.89.
 fn has_tiles() -> bool {
     const WANTED: u32 = 1 << 24 | 1 << 25;
-    __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & WANTED == WANTED
+    // SAFETY: every processor of this architecture has the instruction.
+    unsafe { __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & WANTED == WANTED }
 }
 
 /// Asks Linux for the state of tiles, which a process has not from the start.
@@ -44,9 +48,9 @@ fn is_permitted() -> bool {
     false
 }
 
-/// See [`super::Kernel::multiply`].
+/// See [`Implementation::multiply`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) fn multiply(mut share: Share) {
+fn multiply(mut share: Share) {
     let tokens = share.activations().tokens();
     if tokens < MANY {
         return avx512::multiply(share);

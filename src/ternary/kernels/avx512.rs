@@ -3,17 +3,18 @@
 //! Weights count as `code + 1`, so that a token's sum of codes is too much in every row. With few tokens the fields of a byte are
 //! multiplied where they lie, under a mask, into sums that are 1, 4, 16 and 64 times too large; with many, weights are unpacked first.
 
-use super::Share;
+use super::avx2::prefetch_behind;
 use super::panel::{self, GROUPS, Panel, Sums};
 use super::portable;
+use super::{Implementation, Share};
 use crate::ternary::int8_rows::{Line, MANY, TILE};
-use crate::ternary::matrix::{BLOCK_BYTES, BLOCK_COLUMNS, GROUP_ROWS};
+use crate::ternary::matrix::{BLOCK_BYTES, GROUP_ROWS};
 use std::arch::x86_64::*;
 
-/// How far ahead of its use a weight is asked for, in bytes: hardware alone stops at the end of each page.
-const PREFETCH: usize = 4096;
 /// Tokens that a panel is multiplied with at a time.
 const TOGETHER: usize = 8;
+
+pub(super) const IMPLEMENTATION: Implementation = Implementation { name: "avx512", is_usable, quantize_row, multiply };
 
 pub(super) fn is_usable() -> bool {
     is_x86_feature_detected!("avx512f")
@@ -23,13 +24,13 @@ pub(super) fn is_usable() -> bool {
         && is_x86_feature_detected!("avx512vnni")
 }
 
-/// See [`super::Kernel::quantize_row`].
+/// See [`Implementation::quantize_row`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) fn quantize_row(row: &[f32], lines: &mut [Line], step: usize) -> (f32, i32) {
     portable::quantize_row(row, lines, step)
 }
 
-/// See [`super::Kernel::multiply`].
+/// See [`Implementation::multiply`].
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 pub(super) fn multiply(mut share: Share) {
     let tokens = share.activations().tokens();
@@ -83,13 +84,11 @@ fn panel_tokens(panel: &Panel, first: usize, sums: &mut [Sums; TOGETHER]) {
 /// A group times `TOKENS` tokens from `first` on; gives `TOKENS`.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 fn few_tokens<const TOKENS: usize>(share: &mut Share, group: usize, first: usize) -> usize {
-    let activations = share.activations();
-    let tokens: [&[Line]; TOKENS] = std::array::from_fn(|token| &activations.lines()[activations.first_line(first + token)..]);
     let masks = [_mm512_set1_epi8(0x03), _mm512_set1_epi8(0x0C), _mm512_set1_epi8(0x30), _mm512_set1_epi8(0xC0u8 as i8)];
     let mut sums = [[_mm512_setzero_si512(); 4]; TOKENS];
-    for (index, blocks) in share.blocks(group..group + 1).chunks(Line::LENGTH / BLOCK_COLUMNS * BLOCK_BYTES).enumerate() {
-        let lines = tokens.map(|lines| &lines[index]);
-        for (at, block) in blocks.chunks_exact(BLOCK_BYTES).enumerate() {
+    for (index, blocks) in share.line_blocks(group).enumerate() {
+        let lines = share.activations().lines_at::<TOKENS>(first, index);
+        for (at, block) in blocks.iter().enumerate() {
             let block = load(block);
             for field in 0..4 {
                 let weights = _mm512_and_si512(block, masks[field]);
@@ -110,12 +109,10 @@ fn few_tokens<const TOKENS: usize>(share: &mut Share, group: usize, first: usize
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load(block: &[u8]) -> __m512i {
-    assert!(block.len() == BLOCK_BYTES);
-    let start = block.as_ptr();
-    _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(PREFETCH).cast());
-    // SAFETY: the slice has as many bytes as the vector.
-    unsafe { _mm512_loadu_si512(start.cast()) }
+fn load(block: &[u8; BLOCK_BYTES]) -> __m512i {
+    prefetch_behind(block);
+    // SAFETY: the array has as many bytes as the vector.
+    unsafe { _mm512_loadu_si512(block.as_ptr().cast()) }
 }
 
 /// Writes the results of a group for a token, whose sums still have that of its codes in them.

@@ -1,11 +1,17 @@
-//! The arithmetic of packed matrices, one file per instruction set: `portable` for every processor, `avx2`, `avx512` and `amx` for x86-64,
-//! `neon` for 64-bit ARM. Owns which of them runs, and the sharing of row groups among threads. Unsafe is allowed here, since vector
-//! instructions and outputs that threads write side by side need it.
+//! The arithmetic of packed matrices, one file per instruction set: `portable` for every processor, `avx2`, `avx_vnni`, `avx512` and `amx`
+//! for x86-64, `neon` for 64-bit ARM. Owns which of them runs, and the sharing of row groups among threads. Unsafe is allowed here, since
+//! vector instructions and outputs that threads write side by side need it.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 #[cfg(target_arch = "x86_64")]
 mod panel;
 mod portable;
@@ -26,44 +32,29 @@ pub(super) use product::Product;
 /// The environment variable that asks for another kernel than the best.
 const VARIABLE: &str = "BITNET_KERNEL";
 
+/// Products by some instructions of a processor.
+struct Implementation {
+    name: &'static str,
+    is_usable: fn() -> bool,
+    /// Quantizes a row into every `step`th line from the first on; gives the scale and the sum of the codes. The scale of a row with a
+    /// number that is not finite is NaN. Safe where it is usable.
+    quantize_row: unsafe fn(row: &[f32], lines: &mut [Line], step: usize) -> (f32, i32),
+    /// Writes the results of a share. Safe where it is usable.
+    multiply: unsafe fn(Share),
+}
+
+/// Those that this program has, from the plainest to the best.
+#[cfg(target_arch = "x86_64")]
+static ALL: [Implementation; 5] =
+    [portable::IMPLEMENTATION, avx2::IMPLEMENTATION, avx_vnni::IMPLEMENTATION, avx512::IMPLEMENTATION, amx::IMPLEMENTATION];
+#[cfg(target_arch = "aarch64")]
+static ALL: [Implementation; 2] = [portable::IMPLEMENTATION, neon::IMPLEMENTATION];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+static ALL: [Implementation; 1] = [portable::IMPLEMENTATION];
+
 /// Instructions that products are computed with. Whoever has one runs on a processor that has them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kernel(Instructions);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Instructions {
-    Portable,
-    Avx2,
-    Avx512,
-    Amx,
-    Neon,
-}
-
-impl Instructions {
-    /// From the plainest to the best of each processor.
-    const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Amx, Self::Neon];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Portable => "portable",
-            Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512",
-            Self::Amx => "amx",
-            Self::Neon => "neon",
-        }
-    }
-
-    fn is_usable(self) -> bool {
-        match self {
-            Self::Portable => true,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::is_usable(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Amx => amx::is_usable(),
-            _ => false,
-        }
-    }
-}
+#[derive(Clone, Copy)]
+pub struct Kernel(&'static Implementation);
 
 impl Kernel {
     /// The best that this processor has, or what `BITNET_KERNEL` names.
@@ -74,43 +65,38 @@ impl Kernel {
         static CHOSEN: OnceLock<std::result::Result<Kernel, String>> = OnceLock::new();
         let choose = || match std::env::var(VARIABLE) {
             Ok(name) => name.parse().map_err(|error: Error| error.to_string()),
-            Err(_) => Ok(Self::usable().last().unwrap_or(Self(Instructions::Portable))),
+            Err(_) => Ok(Self::usable().last().unwrap_or(Self(&ALL[0]))),
         };
         CHOSEN.get_or_init(choose).clone().map_err(|error| Error::input(error).context(VARIABLE))
     }
 
     /// What this processor can run, from the plainest to the best.
     pub fn usable() -> impl Iterator<Item = Self> {
-        Instructions::ALL.into_iter().filter(|instructions| instructions.is_usable()).map(Self)
+        ALL.iter().filter(|implementation| (implementation.is_usable)()).map(Self)
     }
 
-    /// Quantizes `row` into every `step`th of `lines` from the first on; gives the scale and the sum of the codes. The scale of a row with
-    /// a number that is not finite is NaN.
+    /// See [`Implementation::quantize_row`].
     pub(super) fn quantize_row(self, row: &[f32], lines: &mut [Line], step: usize) -> (f32, i32) {
         // SAFETY: a kernel is one that the processor can run.
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512 | Instructions::Amx => unsafe { avx512::quantize_row(row, lines, step) },
-            _ => portable::quantize_row(row, lines, step),
-        }
+        unsafe { (self.0.quantize_row)(row, lines, step) }
     }
 
-    /// Writes the results of a share.
+    /// See [`Implementation::multiply`].
     fn multiply(self, share: Share) {
         // SAFETY: a kernel is one that the processor can run.
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512 => unsafe { avx512::multiply(share) },
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Amx => unsafe { amx::multiply(share) },
-            _ => portable::multiply(share),
-        }
+        unsafe { (self.0.multiply)(share) }
     }
 }
 
 impl fmt::Display for Kernel {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.0.name())
+        formatter.write_str(self.0.name)
+    }
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Kernel({self})")
     }
 }
 
@@ -118,15 +104,9 @@ impl FromStr for Kernel {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        let names = |kernels: &[Instructions]| kernels.iter().map(|kernel| kernel.name()).collect::<Vec<_>>().join(", ");
-        let Some(instructions) = Instructions::ALL.into_iter().find(|kernel| kernel.name() == name) else {
-            return Err(Error::input(format!("'{name}' is none of the kernels {}", names(&Instructions::ALL))));
-        };
-        if !instructions.is_usable() {
-            let usable: Vec<Instructions> = Self::usable().map(|kernel| kernel.0).collect();
-            return Err(Error::input(format!("this processor cannot run the kernel {name}, only {}", names(&usable))));
-        }
-        Ok(Self(instructions))
+        let usable: Vec<&str> = Self::usable().map(|kernel| kernel.0.name).collect();
+        let kernel = Self::usable().find(|kernel| kernel.0.name == name);
+        kernel.ok_or_else(|| Error::input(format!("this processor has no kernel '{name}', only {}", usable.join(", "))))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Plain Rust, for every processor, and what the other kernels are compared with. The quantizer is written so that compilers make
 //! vectors of it; the other x86-64 kernels compile the same lines for wider ones.
 
-use super::Share;
+use super::{Implementation, Share};
 use crate::ternary::activations::LEAST_MAGNITUDE;
 use crate::ternary::int8_rows::Line;
 use crate::ternary::matrix::{BLOCK_BYTES, BLOCK_COLUMNS, GROUP_ROWS};
@@ -10,7 +10,9 @@ use crate::ternary::matrix::{BLOCK_BYTES, BLOCK_COLUMNS, GROUP_ROWS};
 /// those of the sum.
 const ROUNDING: f32 = 12_582_912.0;
 
-/// See [`super::Kernel::quantize_row`].
+pub(super) const IMPLEMENTATION: Implementation = Implementation { name: "portable", is_usable: || true, quantize_row, multiply };
+
+/// See [`Implementation::quantize_row`].
 #[inline(always)]
 pub(super) fn quantize_row(row: &[f32], lines: &mut [Line], step: usize) -> (f32, i32) {
     // Without their signs, finite numbers are in the order of their bits, and all that is not finite comes behind.
@@ -35,8 +37,8 @@ pub(super) fn quantize_row(row: &[f32], lines: &mut [Line], step: usize) -> (f32
     (scale, sum)
 }
 
-/// See [`super::Kernel::multiply`].
-pub(super) fn multiply(mut share: Share) {
+/// See [`Implementation::multiply`].
+fn multiply(mut share: Share) {
     let (activations, width) = (share.activations(), share.num_blocks() * BLOCK_COLUMNS);
     let mut codes = vec![0; GROUP_ROWS * width];
     for group in share.groups() {

@@ -1,8 +1,8 @@
 //! A product of one matrix, and the share of it that a thread computes: its row groups, for all tokens. Threads write `[tokens, rows]` side
 //! by side, which slices cannot express.
 
-use crate::ternary::int8_rows::Int8Rows;
-use crate::ternary::matrix::{BLOCK_BYTES, GROUP_ROWS, PackedMatrix, num_blocks};
+use crate::ternary::int8_rows::{Int8Rows, Line};
+use crate::ternary::matrix::{BLOCK_BYTES, BLOCK_COLUMNS, GROUP_ROWS, PackedMatrix, num_blocks};
 use crate::{Error, Result};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -78,6 +78,12 @@ impl<'a> Share<'a> {
     pub(super) fn blocks(&self, groups: Range<usize>) -> &'a [u8] {
         let group_bytes = self.product.num_blocks * BLOCK_BYTES;
         &self.product.blocks[groups.start * group_bytes..groups.end * group_bytes]
+    }
+
+    /// The blocks of a group that a line of activations meets, four but for the last.
+    #[inline]
+    pub(super) fn line_blocks(&self, group: usize) -> impl Iterator<Item = &'a [[u8; BLOCK_BYTES]]> {
+        self.blocks(group..group + 1).as_chunks().0.chunks(Line::LENGTH / BLOCK_COLUMNS)
     }
 
     /// What a weight of 1 stands for.
