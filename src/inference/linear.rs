@@ -102,7 +102,8 @@ impl BitLinear {
         let packed = layers.each_ref().map(|(layer, _)| layer.packed());
         let Some(one) = packed[0] else {
             let plain = |(layer, output): (&Self, &mut [f32])| layer.plain_product(&inputs.floats, output, threads);
-            return Ok(layers.into_iter().for_each(plain));
+            layers.into_iter().for_each(plain);
+            return Ok(());
         };
         let mut outputs = layers.map(|(_, output)| output);
         multiply_many(&packed.map(|matrix| matrix.unwrap_or(one)), &inputs.rows, &mut outputs, threads)

@@ -64,13 +64,13 @@ pub(super) fn f16_to_f32(bits: u16) -> f32 {
 /// `Σ left[i] · right[i]` over equal lengths, in an order that depends on the length alone.
 pub(super) fn dot<T: Number>(left: &[T], right: &[f32]) -> f32 {
     let mut sums = [0f32; LANES];
-    let (left_chunks, right_chunks) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
-    let rest: f32 = left_chunks.remainder().iter().zip(right_chunks.remainder()).map(|(left, right)| left.to_f32() * right).sum();
-    for (left, right) in left_chunks.zip(right_chunks) {
+    let ((left, left_rest), (right, right_rest)) = (left.as_chunks::<LANES>(), right.as_chunks::<LANES>());
+    for (left, right) in left.iter().zip(right) {
         for lane in 0..LANES {
             sums[lane] += left[lane].to_f32() * right[lane];
         }
     }
+    let rest: f32 = left_rest.iter().zip(right_rest).map(|(left, right)| left.to_f32() * right).sum();
     total(sums) + rest
 }
 
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn bfloat16_rounds_half_to_even_and_reads_back_exactly() {
-        let rounded = [(1.0, 1.0), (1.003_906_25, 1.0), (1.011_718_75, 1.015_625), (1.004, 1.007_812_5), (-2.99, -2.984_375)];
+        let rounded = [(1.0, 1.0), (1.0 + 1.0 / 256.0, 1.0), (1.0 + 3.0 / 256.0, 1.015_625), (1.004, 1.007_812_5), (-2.99, -2.984_375)];
         for (number, expected) in rounded {
             assert_eq!(Bf16::from_f32(number).to_f32(), expected, "{number}");
         }

@@ -15,7 +15,7 @@ use latent::LatentAttention;
 /// The attention of one block.
 #[derive(Debug)]
 pub(super) enum Attention {
-    GroupedQuery(GroupedQueryAttention),
+    GroupedQuery(Box<GroupedQueryAttention>),
     Latent(Box<LatentAttention>),
 }
 
@@ -23,7 +23,7 @@ impl Attention {
     /// That of the block `prefix`, such as `model.layers.0`.
     pub fn load(weights: &Weights<'_>, prefix: &str, model: &ModelConfig) -> Result<Self> {
         Ok(match model.attention {
-            config::Attention::GroupedQuery => Self::GroupedQuery(GroupedQueryAttention::load(weights, prefix, model)?),
+            config::Attention::GroupedQuery => Self::GroupedQuery(Box::new(GroupedQueryAttention::load(weights, prefix, model)?)),
             config::Attention::Latent(sizes) => Self::Latent(Box::new(LatentAttention::load(weights, prefix, model, sizes)?)),
         })
     }
