@@ -147,6 +147,12 @@ plot-loss *args:
 chat *args: setup
     @cargo run --release --bin chat -- "$@"
 
+# Continue a prompt with the packed engine, without libtorch (--model ID or FOLDER, --prompt TEXT)
+[group('runs')]
+[no-exit-message]
+generate *flags:
+    @cargo run --release --no-default-features --features text --bin generate -- "$@"
+
 # All the tests, one file (tests/resume.rs), or by name (-k quantization)
 [group('development')]
 [no-exit-message]
@@ -182,4 +188,4 @@ bench-training *flags: setup
 # Print the shell completions of every binary (bash, zsh, fish)
 [group('development')]
 completions shell: setup
-    @for binary in train evaluate chat check-status plot-loss estimate prepare-data train-tokenizer new-model; do cargo run --release --bin "$binary" -- --completions "$1"; done
+    @for binary in train evaluate chat generate check-status plot-loss estimate prepare-data train-tokenizer new-model; do cargo run --release --bin "$binary" -- --completions "$1"; done

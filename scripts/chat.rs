@@ -3,7 +3,7 @@
 use bitnet::config::{DeviceChoice, Precision};
 use bitnet::libtorch::caught;
 use bitnet::model::{LoadedModel, Sampler, SamplingOptions, generate, select_device};
-use bitnet::report::{run_binary, write_completions};
+use bitnet::report::{run_binary, without_controls, write_completions};
 use bitnet::run::{RunDirectory, find_run};
 use bitnet::storage::DISK;
 use bitnet::{Context, Error, Result};
@@ -128,9 +128,4 @@ fn precision_of(folder: &Path) -> Result<Precision> {
         Some(run) => Ok(run.read_config()?.precision),
         None => Ok(Precision::Float32),
     }
-}
-
-/// What a model says must not move a terminal's cursor or set its title.
-fn without_controls(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() && !"\n\t".contains(character) { '\u{fffd}' } else { character }).collect()
 }

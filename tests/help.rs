@@ -11,6 +11,8 @@ fn program(name: &str) -> Command {
         "estimate" => env!("CARGO_BIN_EXE_estimate"),
         #[cfg(feature = "text")]
         "train-tokenizer" => env!("CARGO_BIN_EXE_train-tokenizer"),
+        #[cfg(feature = "text")]
+        "generate" => env!("CARGO_BIN_EXE_generate"),
         #[cfg(feature = "torch")]
         "train" => env!("CARGO_BIN_EXE_train"),
         #[cfg(feature = "torch")]
@@ -65,6 +67,6 @@ macro_rules! binaries {
 
 binaries!(check_status "check-status", plot_loss "plot-loss", estimate "estimate");
 #[cfg(feature = "text")]
-binaries!(train_tokenizer "train-tokenizer");
+binaries!(train_tokenizer "train-tokenizer", generate "generate");
 #[cfg(feature = "torch")]
 binaries!(train "train", evaluate "evaluate", chat "chat", new_model "new-model");

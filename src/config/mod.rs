@@ -37,7 +37,7 @@ pub use model::{
     Activation, ActivationQuantizer, Attention, BitLinearConfig, LatentAttention, ModelConfig, NormPlacement, WeightQuantizer,
 };
 pub use overrides::Overrides;
-pub use shapes::ProjectionShape;
+pub use shapes::{ProjectionShape, parameter_name};
 pub use text::{BadRecords, BytePairConfig, HeldOut, HubSource, TextConfig, TextSource, TokenizerConfig};
 pub use train::{
     CheckpointConfig, DecayShape, EvaluationConfig, OptimizerConfig, SamplingConfig, SamplingMode, ScheduleConfig, SecondStage, TrainConfig,

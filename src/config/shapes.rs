@@ -13,6 +13,15 @@ pub struct ProjectionShape {
     pub outputs: usize,
 }
 
+/// Names of published models, and ours for the same tensors: 1bitLLM's sub-norms.
+const RENAMED: [(&str, &str); 2] =
+    [(".self_attn.inner_attn_ln.", ".self_attn.attn_sub_norm."), (".mlp.ffn_layernorm.", ".mlp.ffn_sub_norm.")];
+
+/// Our name for a tensor of a published model.
+pub fn parameter_name(name: &str) -> String {
+    RENAMED.iter().fold(name.to_owned(), |name, (theirs, ours)| name.replace(theirs, ours))
+}
+
 impl ModelConfig {
     /// Width of one attention head that shares keys in groups.
     pub fn head_dim(&self) -> usize {

@@ -1,5 +1,6 @@
-//! The border to libtorch: every unsafe line and every line of C++ (`csrc/`). Owns devices, memory, the run-time loading of CUDA, and the
-//! operations that tch has no binding for; what they are used for is the business of `model`, `optimizer` and `train`.
+//! The border to libtorch: every line of C++ (`csrc/`), and every unsafe line but those of the packed kernels. Owns devices, memory, the
+//! run-time loading of CUDA, and the operations that tch has no binding for; what they are used for is the business of `model`,
+//! `optimizer` and `train`.
 
 mod bit_linear;
 mod caught;

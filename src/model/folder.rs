@@ -1,7 +1,7 @@
 //! A model folder in Hugging Face's layout, loaded for use: config.json, model.safetensors, tokenizer.json, generation_config.json.
 
 use super::Decoder;
-use crate::config::{ModelConfig, Precision};
+use crate::config::{ModelConfig, Precision, parameter_name};
 use crate::libtorch::{load_tensors, restore_parameters};
 use crate::tokenizer::Tokenizer;
 use crate::{Context, Error, Result};
@@ -63,10 +63,6 @@ impl LoadedModel {
     }
 }
 
-/// Names of published models, and ours for the same tensors: 1bitLLM's sub-norms.
-const RENAMED: [(&str, &str); 2] =
-    [(".self_attn.inner_attn_ln.", ".self_attn.attn_sub_norm."), (".mlp.ffn_layernorm.", ".mlp.ffn_sub_norm.")];
-
 /// The decoder of the folder `dir` with latent weights, on `device`, and its shape: config.json and model.safetensors alone.
 ///
 /// # Errors
@@ -75,7 +71,7 @@ pub fn load_decoder(dir: &Path, device: Device, precision: Precision) -> Result<
     let model = read_model_config(dir)?;
     let path = dir.join("model.safetensors");
     let tensors = load_tensors(&path).map_err(Error::blame_input)?;
-    let tensors = tensors.into_iter().map(|(name, tensor)| (renamed(name), tensor)).collect();
+    let tensors = tensors.into_iter().map(|(name, tensor)| (parameter_name(&name), tensor)).collect();
     refuse_smaller_file(&tensors, &model, &path)?;
     let store = VarStore::new(device);
     let decoder = Decoder::new(&store.root(), &model, precision);
@@ -104,11 +100,6 @@ fn refuse_smaller_file(tensors: &BTreeMap<String, Tensor>, model: &ModelConfig, 
     }
     let message = format!("{} holds {held} numbers, but the model of config.json has {needed}", path.display());
     Err(Error::input(message).hint("the files are of different models"))
-}
-
-/// Our name for a tensor of a published model.
-pub(super) fn renamed(name: String) -> String {
-    RENAMED.iter().fold(name, |name, (theirs, ours)| name.replace(theirs, ours))
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -1,8 +1,8 @@
 //! The weights of a model folder as the start of another run: checked against that run's model before anything is built. The folder's
 //! layout and names are `folder`'s business, training `train`'s.
 
-use super::folder::{read_model_config, renamed};
-use crate::config::{ModelConfig, WeightQuantizer};
+use super::folder::read_model_config;
+use crate::config::{ModelConfig, WeightQuantizer, parameter_name};
 use crate::libtorch::{load_tensors, restore_parameters};
 use crate::storage::{content_hash, hash_reader};
 use crate::{Context, Error, Result};
@@ -47,7 +47,7 @@ impl InitialWeights {
         let path = dir.join("model.safetensors");
         let hash = content_hash((hash_of(&dir.join("config.json"))? + &hash_of(&path)?).as_bytes());
         let mut loaded: BTreeMap<String, Tensor> =
-            load_tensors(&path).map_err(Error::blame_input)?.into_iter().map(|(name, tensor)| (renamed(name), tensor)).collect();
+            load_tensors(&path).map_err(Error::blame_input)?.into_iter().map(|(name, tensor)| (parameter_name(&name), tensor)).collect();
         let num_new_norms = if theirs.sub_norms { 0 } else { add_sub_norms(&mut loaded, model) };
         let fitting = model.parameter_shapes().into_iter().map(|(name, shape)| {
             let tensor = fitting(&mut loaded, &name, &shape).map_err(|error| error.context(path.display()).blame_input())?;

@@ -21,5 +21,5 @@ pub use preparation::BytesProgress;
 pub use progress_bar::TrainingProgress;
 pub use status_view::{run_table, status_view};
 pub use styled::{Emphasis, Styled, stdout_has_colour};
-pub use terminal::{run_binary, write_completions};
+pub use terminal::{peak_memory_bytes, run_binary, without_controls, write_completions};
 pub use watch::{stdout_width, watch};

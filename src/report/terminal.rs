@@ -26,3 +26,15 @@ pub fn write_completions(shell: clap_complete::Shell, command: &mut clap::Comman
     std::io::stdout().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// `text` without what moves a terminal's cursor or sets its title, which what a model says must not do.
+pub fn without_controls(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() && !"\n\t".contains(character) { '\u{fffd}' } else { character }).collect()
+}
+
+/// The most resident memory that this process ever had; none where the system does not say.
+pub fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}

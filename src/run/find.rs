@@ -36,6 +36,18 @@ pub fn find_run(fs: &dyn FileSystem, runs_dir: &Path, name: Option<&str>) -> Res
     }
 }
 
+/// The model folder that `name` means: one at that path, a checkpoint's among them, or the newest whole checkpoint of a run, as [`find_run`]
+/// finds it.
+///
+/// # Errors
+/// Those of [`find_run`], and a run without a whole checkpoint.
+pub fn model_folder(fs: &dyn FileSystem, runs_dir: &Path, name: Option<&str>) -> Result<PathBuf> {
+    if let Some(path) = name.map(Path::new).filter(|path| path.join("config.json").is_file()) {
+        return Ok(path.to_path_buf());
+    }
+    Ok(find_run(fs, runs_dir, name)?.newest_checkpoint(fs)?.path().to_path_buf())
+}
+
 /// Every run below `runs_dir`, the one launched last at the end. A `runs_dir` that is absent holds none.
 pub fn list_runs(fs: &dyn FileSystem, runs_dir: &Path) -> Result<Vec<RunDirectory>> {
     let entries = match fs.list(runs_dir) {

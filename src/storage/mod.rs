@@ -7,6 +7,7 @@ mod atomic;
 mod file_system;
 mod hash;
 mod lock;
+mod mapped;
 mod real;
 mod streamed;
 pub mod testing;
@@ -18,5 +19,6 @@ pub use atomic::{create_dir_durably, remove_temporaries, remove_tree, write_atom
 pub use file_system::{Entry, EntryKind, FileSystem, Metadata, StoredFile, is_out_of_space, read_capped};
 pub use hash::{HashingWriter, content_hash, hash_reader};
 pub use lock::Lock;
+pub use mapped::MappedFile;
 pub use real::{DISK, RealFileSystem};
 pub use streamed::{StreamedContent, StreamedFile};

@@ -4,7 +4,7 @@ use super::mean::{mean_magnitude, require_finite};
 use crate::Result;
 
 /// The least magnitude that a row is scaled by, so that a row of zeros has codes.
-const LEAST_MAGNITUDE: f32 = 1e-5;
+pub(super) const LEAST_MAGNITUDE: f32 = 1e-5;
 
 /// A row in 8 bits.
 #[derive(Debug, Clone, PartialEq)]

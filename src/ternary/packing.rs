@@ -32,14 +32,16 @@ pub fn pack(codes: &[i8], num_rows: usize, num_columns: usize) -> Result<Vec<u8>
 /// A length other than `ceil(num_rows / 4) * num_columns`, or a pair of bits that is 3, which is no code.
 pub fn unpack(packed: &[u8], num_rows: usize, num_columns: usize) -> Result<Vec<i8>> {
     require_length("packed bytes", packed.len(), num_packed_rows(num_rows), num_columns)?;
-    let code = |index: usize| {
-        let byte = packed[index % packed.len()];
-        match byte >> (2 * (index / packed.len())) & 3 {
-            3 => Err(Error::input(format!("byte {} is {byte:#04x}: bits 3 are no ternary code", index % packed.len()))),
-            bits => Ok(bits as i8 - 1),
+    let mut codes = Vec::with_capacity(num_rows * num_columns);
+    for block in 0..4 {
+        let length = packed.len().min(num_rows * num_columns - codes.len());
+        let first = codes.len();
+        codes.extend(packed[..length].iter().map(|byte| (byte >> (2 * block) & 3) as i8 - 1));
+        if let Some(index) = codes[first..].iter().position(|&code| code == 2) {
+            return Err(Error::input(format!("byte {index} is {:#04x}: bits 3 are no ternary code", packed[index])));
         }
-    };
-    (0..num_rows * num_columns).map(code).collect()
+    }
+    Ok(codes)
 }
 
 fn require_length(what: &str, length: usize, num_rows: usize, num_columns: usize) -> Result<()> {

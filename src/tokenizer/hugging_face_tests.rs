@@ -53,6 +53,7 @@ fn ids_come_from_the_merges_alone_whatever_the_file_says_of_cutting_filling_and_
 fn roles_are_what_the_template_says_and_else_the_usual_names() {
     let tokenizer = read(&small());
     assert_eq!((tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.pad_id(), tokenizer.filler_id()), (Some(14), Some(12), Some(13), 13));
+    assert_eq!(tokenizer.opening_id(), Some(14));
     assert_eq!(tokenizer.vocab_size(), 16);
     assert_eq!([0, 5, 10, 12, 15, 16].map(|id| tokenizer.token_bytes(id)), [1, 2, 1, 0, 5, 0]);
     let mut bare = small();

@@ -175,6 +175,15 @@ impl Tokenizer {
         }
     }
 
+    /// Id of the token that the file puts before every text, if it does so: what the model behind it expects at the start of a prompt.
+    pub fn opening_id(&self) -> Option<u32> {
+        match self {
+            Self::Characters(_) => None,
+            #[cfg(feature = "text")]
+            Self::HuggingFace(tokenizer) => tokenizer.special_ids().opening,
+        }
+    }
+
     /// Id of the token that ends a text, where generation stops, if there is one.
     pub fn eos_id(&self) -> Option<u32> {
         match self {

@@ -17,6 +17,8 @@ pub struct SpecialIds {
     pub bos: Option<u32>,
     /// Ends a text.
     pub eos: Option<u32>,
+    /// What the file's template puts before a text.
+    pub opening: Option<u32>,
 }
 
 impl SpecialIds {
@@ -29,6 +31,7 @@ impl SpecialIds {
         Self {
             pad: first_of(&PAD_NAMES).or_else(|| id_of(value["padding"]["pad_token"].as_str()?)),
             bos: opening.and_then(id_of).or_else(|| first_of(&BOS_NAMES)),
+            opening: opening.and_then(id_of),
             eos: ending.and_then(id_of).or_else(|| first_of(&EOS_NAMES)),
         }
     }

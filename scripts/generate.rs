@@ -1,0 +1,198 @@
+//! `generate`: a prompt's continuation by the packed engine, without libtorch: text on stdout as it comes, speed and memory on stderr. Owns
+//! the command line; the engine is the library's.
+
+use bitnet::inference::{CacheFormat, Engine, GenerationOptions, HeadFormat, LoadOptions, Piece, SamplingOptions, Summary, generate};
+use bitnet::report::{peak_memory_bytes, run_binary, without_controls, write_completions};
+use bitnet::run::{StopSignal, model_folder};
+use bitnet::storage::DISK;
+use bitnet::{Context, Error, Result};
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
+use serde_json::{Value, json};
+use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  generate --prompt 'Once upon a time'                       the newest run
+  generate --model mine --prompt '25 + 17 ='                 a run by id, unique prefix or path
+  generate --model models/bitnet-b1.58-2B-4T --prompt Hello  a Hugging Face folder, latent or packed
+  generate --model mine < prompt.txt                         a prompt from a file
+  generate --temperature 0.8 --top-p 0.95 --seed 7 --max-new-tokens 200 --prompt 'Once upon a time'
+  generate --prompt 'Q: 7 * 6? A:' --stop Q: --json          one JSON object, for programs
+
+Ctrl-C ends the text; a second one ends at once.";
+
+/// Tokens of a prompt that are read at a time.
+const TOKENS_AT_A_TIME: usize = 256;
+
+/// Continues a prompt with the packed ternary engine
+#[derive(Debug, Parser)]
+#[command(name = "generate", version, after_help = EXAMPLES)]
+struct Arguments {
+    /// A model folder, a checkpoint, or a run's id, a unique prefix of it or its path; the newest run when absent
+    #[arg(long)]
+    model: Option<String>,
+    /// What is continued; read from standard input when absent
+    #[arg(long, value_name = "TEXT")]
+    prompt: Option<String>,
+    /// At most so many tokens are added
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    max_new_tokens: usize,
+    /// Divides the logits; 0 takes the likeliest token always
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    temperature: f64,
+    /// Only the likeliest so many tokens are candidates; 0 means all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: usize,
+    /// Only the likeliest tokens whose probabilities together reach this are candidates
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    top_p: f64,
+    /// Only tokens at least this share as likely as the likeliest are candidates
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    min_p: f64,
+    /// Makes tokens that are there already less likely; 1 changes nothing
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    repetition_penalty: f64,
+    /// Of the random choice
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Text that ends the generation where it appears; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// Threads that compute; all processors when absent
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Numbers of embedding and head: as-stored, float32, bfloat16 or int8
+    #[arg(long, value_name = "FORMAT", default_value = "as-stored", hide_possible_values = true)]
+    head: HeadFormat,
+    /// Numbers of the cache: float32 or bfloat16
+    #[arg(long, value_name = "FORMAT", default_value = "float32", hide_possible_values = true)]
+    cache: CacheFormat,
+    /// Print one JSON object at the end instead of text
+    #[arg(long)]
+    json: bool,
+    /// Where runs lie
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs_dir: PathBuf,
+    /// Print a completion script for this shell, then stop
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
+}
+
+fn main() -> ExitCode {
+    run_binary(|| continue_prompt(&Arguments::parse()))
+}
+
+fn continue_prompt(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(shell) = arguments.completions {
+        return write_completions(shell, &mut Arguments::command());
+    }
+    let (options, load_options) = (arguments.options(), arguments.load_options()?);
+    options.sampling.validate()?;
+    let folder = model_folder(&DISK, &arguments.runs_dir, arguments.model.as_deref())?;
+    let prompt = arguments.prompt()?;
+    let engine = Engine::load(&folder, &load_options)?;
+    let ids = engine.encode_prompt(&prompt)?;
+    let mut text = Shown { is_json: arguments.json, is_terminal: stdout().is_terminal(), text: String::new(), tokens: Vec::new() };
+    if !arguments.json {
+        write!(stdout(), "{prompt}")?;
+    }
+    let stop = StopSignal::listen()?;
+    let mut workspace = engine.model.new_workspace(ids.len().min(TOKENS_AT_A_TIME));
+    let summary = generate(&engine, &ids, options, &mut workspace, &|| stop.requested().is_some(), |piece| text.add(piece))?;
+    match arguments.json {
+        true => writeln!(stdout(), "{}", text.report(&folder, &prompt, &summary))?,
+        false => writeln!(stdout())?,
+    }
+    write_speed(&summary)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What has come so far.
+struct Shown {
+    is_json: bool,
+    is_terminal: bool,
+    text: String,
+    tokens: Vec<u32>,
+}
+
+impl Shown {
+    fn add(&mut self, piece: &Piece) -> Result<()> {
+        self.text += &piece.text;
+        self.tokens.push(piece.token);
+        if !self.is_json && !piece.text.is_empty() {
+            let shown = if self.is_terminal { without_controls(&piece.text) } else { piece.text.clone() };
+            write!(stdout(), "{shown}")?;
+            stdout().flush()?;
+        }
+        Ok(())
+    }
+
+    fn report(&self, folder: &Path, prompt: &str, summary: &Summary) -> Value {
+        json!({
+            "model": folder,
+            "prompt": prompt,
+            "text": self.text,
+            "tokens": self.tokens[..summary.num_tokens],
+            "ending": summary.ending.name(),
+            "num_prompt_tokens": summary.num_prompt_tokens,
+            "num_tokens": summary.num_tokens,
+            "prompt_seconds": summary.prompt_time.as_secs_f64(),
+            "generation_seconds": summary.generation_time.as_secs_f64(),
+            "peak_memory_bytes": peak_memory_bytes(),
+        })
+    }
+}
+
+impl Arguments {
+    fn options(&self) -> GenerationOptions {
+        GenerationOptions {
+            max_new_tokens: self.max_new_tokens,
+            stop: self.stop.clone(),
+            sampling: SamplingOptions {
+                temperature: self.temperature,
+                top_k: self.top_k,
+                top_p: self.top_p,
+                min_p: self.min_p,
+                repetition_penalty: self.repetition_penalty,
+                seed: self.seed,
+            },
+            num_log_probabilities: None,
+        }
+    }
+
+    fn load_options(&self) -> Result<LoadOptions> {
+        if self.threads == Some(0) {
+            return Err(Error::input("--threads 0: it must be 1 or more"));
+        }
+        let defaults = LoadOptions::default();
+        Ok(LoadOptions { num_threads: self.threads.unwrap_or(defaults.num_threads), head_format: self.head, cache_format: self.cache })
+    }
+
+    fn prompt(&self) -> Result<String> {
+        if let Some(prompt) = &self.prompt {
+            return Ok(prompt.clone());
+        }
+        let mut prompt = String::new();
+        stdin().lock().read_to_string(&mut prompt).context(|| "reading the prompt").map_err(Error::blame_input)?;
+        Ok(prompt.trim_end_matches(['\n', '\r']).to_owned())
+    }
+}
+
+/// Tokens a second, and the most memory that was taken.
+fn write_speed(summary: &Summary) -> Result<()> {
+    let Summary { num_prompt_tokens, num_tokens, prompt_time, generation_time, ending } = summary;
+    let speed = |count: usize, seconds: f64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
+    let prompt_speed = speed(*num_prompt_tokens, prompt_time.as_secs_f64());
+    // The first token comes with the prompt.
+    let token_speed = speed(num_tokens.saturating_sub(1), generation_time.as_secs_f64());
+    let memory = peak_memory_bytes().map_or_else(String::new, |bytes| format!("; {:.2} GB of memory", bytes as f64 / 1e9));
+    let ending = ending.name();
+    writeln!(
+        stderr(),
+        "prompt: {num_prompt_tokens} tokens, {prompt_speed:.1} a second; text: {num_tokens} tokens, {token_speed:.1} a second ({ending}){memory}"
+    )?;
+    Ok(())
+}

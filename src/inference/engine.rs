@@ -1,0 +1,84 @@
+//! A model folder that can be asked: the model, its tokenizer, and the tokens that end a text.
+
+use super::model::{LoadOptions, Model};
+use crate::storage::{DISK, read_capped};
+use crate::tokenizer::Tokenizer;
+use crate::{Context, Error, Result};
+use serde::Deserialize;
+use std::path::Path;
+
+/// Bytes of the largest tokenizer.json or generation_config.json that is read.
+const LARGEST_FILE: u64 = 64 << 20;
+
+/// A model with its text side.
+#[derive(Debug)]
+pub struct Engine {
+    /// From tokens to logits.
+    pub model: Model,
+    /// Text to ids and back.
+    pub tokenizer: Tokenizer,
+    /// Tokens that end a text.
+    pub endings: Vec<u32>,
+}
+
+/// The part of generation_config.json that is used here.
+#[derive(Deserialize)]
+struct GenerationConfig {
+    eos_token_id: Option<Ids>,
+}
+
+/// One id or several, as transformers writes it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Ids {
+    One(u32),
+    Several(Vec<u32>),
+}
+
+impl Engine {
+    /// Loads the folder `dir`: config.json, weights, tokenizer.json and, for the tokens that end a text, generation_config.json; without
+    /// that file it is the tokenizer's.
+    ///
+    /// # Errors
+    /// The user's: a file is missing or damaged, or they do not fit each other.
+    pub fn load(dir: &Path, options: &LoadOptions) -> Result<Self> {
+        let path = dir.join("tokenizer.json");
+        let tokenizer = Tokenizer::from_json(&read(&path)?).context(|| path.display().to_string())?;
+        let endings = endings(dir)?.unwrap_or_else(|| Vec::from_iter(tokenizer.eos_id()));
+        let vocab_size = super::model::read_config(dir)?.model.vocab_size;
+        if tokenizer.vocab_size() > vocab_size {
+            let message = format!("{}: {} tokens, but config.json has vocab_size {vocab_size}", path.display(), tokenizer.vocab_size());
+            return Err(Error::input(message).hint("the files are of different models"));
+        }
+        Ok(Self { model: Model::load(dir, options)?, tokenizer, endings })
+    }
+
+    /// Token ids of a prompt, opened as the tokenizer's file says that a text is.
+    ///
+    /// # Errors
+    /// Those of [`Tokenizer::encode`].
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = Vec::from_iter(self.tokenizer.opening_id());
+        ids.extend(self.tokenizer.encode(text)?);
+        Ok(ids)
+    }
+}
+
+/// None where the folder does not say.
+fn endings(dir: &Path) -> Result<Option<Vec<u32>>> {
+    let path = dir.join("generation_config.json");
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let config: GenerationConfig =
+        serde_json::from_str(&read(&path)?).map_err(|error| Error::input(format!("{}: {error}", path.display())))?;
+    Ok(config.eos_token_id.map(|ids| match ids {
+        Ids::One(id) => vec![id],
+        Ids::Several(ids) => ids,
+    }))
+}
+
+fn read(path: &Path) -> Result<String> {
+    let bytes = read_capped(&DISK, path, LARGEST_FILE).map_err(Error::blame_input)?;
+    String::from_utf8(bytes).context(|| format!("reading {}", path.display())).map_err(Error::blame_input)
+}

@@ -1,0 +1,46 @@
+//! The inference engine: a model folder at work without libtorch, on packed ternary weights. Owns loading, the forward pass over caches,
+//! sampling and generation; the products of packed matrices are `ternary`'s.
+//!
+//! The training half's decoder computes the same with libtorch; `tests/inference_parity.rs` holds both together.
+
+mod attention;
+mod cache;
+mod engine;
+mod feed_forward;
+#[cfg(test)]
+mod folder_tests;
+mod generate;
+#[cfg(test)]
+mod generate_tests;
+#[cfg(test)]
+mod golden_tests;
+mod linear;
+mod model;
+mod norm;
+mod number;
+mod parallel;
+mod ranking;
+#[cfg(test)]
+mod reference;
+mod rotary;
+mod sampling;
+#[cfg(test)]
+mod sampling_tests;
+mod stop_strings;
+mod table;
+mod tensors;
+#[cfg(test)]
+mod test_folder;
+#[cfg(test)]
+mod variant_tests;
+mod weights;
+mod workspace;
+
+pub use cache::{Cache, CacheFormat};
+pub use engine::Engine;
+pub use generate::{Continuation, Ending, GenerationOptions, Piece, Summary, generate};
+pub use model::{LoadOptions, Model};
+pub use sampling::{LogProbabilities, Sampler, SamplingOptions, TokenLogProbability, log_probabilities};
+pub use stop_strings::StopStrings;
+pub use table::HeadFormat;
+pub use workspace::{Chunk, Wanted, Workspace};

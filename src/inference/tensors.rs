@@ -1,0 +1,209 @@
+//! The tensors of a model folder by name, mapped from one safetensors file or several: which there are, their types and shapes, and their
+//! numbers on demand. Every header is checked against its file before a number is read; what the names mean is the business of `weights`.
+
+use super::number::{Bf16, Number, f16_to_f32};
+use crate::config::parameter_name;
+use crate::storage::{DISK, MappedFile, read_capped};
+use crate::{Error, Result};
+use safetensors::tensor::{Metadata, TensorInfo};
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+/// Bytes of the largest list of shards that is read.
+const LARGEST_INDEX: u64 = 64 << 20;
+/// Where a safetensors file's header begins: behind its length.
+const HEADER_START: usize = 8;
+
+/// All tensors of a folder, under our names for them.
+pub(super) struct TensorFolder {
+    files: Vec<TensorFile>,
+    places: BTreeMap<String, Place>,
+}
+
+/// A file with its header.
+struct TensorFile {
+    path: PathBuf,
+    map: MappedFile,
+    metadata: Metadata,
+    data_start: usize,
+}
+
+/// Which tensor of which file.
+struct Place {
+    file: usize,
+    name_in_file: String,
+}
+
+/// One tensor where it lies.
+#[derive(Clone, Copy)]
+pub(super) struct StoredTensor<'a> {
+    path: &'a Path,
+    name: &'a str,
+    pub dtype: Dtype,
+    pub shape: &'a [usize],
+    pub bytes: &'a [u8],
+}
+
+/// model.safetensors.index.json: which file holds which tensor.
+#[derive(Deserialize)]
+struct ShardIndex {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl TensorFolder {
+    /// Opens `dir/model.safetensors`, or the shards that `dir/model.safetensors.index.json` lists.
+    ///
+    /// # Errors
+    /// The user's: a file is missing, cut short, or its header lies.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let (whole, index) = (dir.join("model.safetensors"), dir.join("model.safetensors.index.json"));
+        match index.is_file() && !whole.is_file() {
+            true => Self::open_shards(dir, &index),
+            false => Self::of_files(vec![TensorFile::open(whole)?]),
+        }
+    }
+
+    fn open_shards(dir: &Path, index_path: &Path) -> Result<Self> {
+        let bytes = read_capped(&DISK, index_path, LARGEST_INDEX).map_err(Error::blame_input)?;
+        let wrong = |message: String| Error::input(format!("{}: {message}", index_path.display()));
+        let index: ShardIndex = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let mut names: Vec<&String> = index.weight_map.values().collect();
+        names.sort();
+        names.dedup();
+        if let Some(name) = names.iter().find(|name| !is_plain(name)) {
+            return Err(wrong(format!("{name:?} names no file of the folder")));
+        }
+        let folder = Self::of_files(names.iter().map(|name| TensorFile::open(dir.join(name))).collect::<Result<_>>()?)?;
+        match index.weight_map.keys().find(|name| !folder.places.contains_key(&parameter_name(name))) {
+            Some(name) => Err(wrong(format!("tensor {name} is in none of the files")).hint("fetch the folder again")),
+            None => Ok(folder),
+        }
+    }
+
+    fn of_files(files: Vec<TensorFile>) -> Result<Self> {
+        let mut places = BTreeMap::new();
+        for (index, file) in files.iter().enumerate() {
+            for name_in_file in file.metadata.offset_keys() {
+                let name = parameter_name(&name_in_file);
+                if places.insert(name.clone(), Place { file: index, name_in_file }).is_some() {
+                    return Err(
+                        Error::input(format!("{}: tensor {name} is there twice", file.path.display())).hint("fetch the folder again")
+                    );
+                }
+            }
+        }
+        Ok(Self { files, places })
+    }
+
+    /// The tensor `name`, if there is one.
+    pub fn find<'a>(&'a self, name: &'a str) -> Option<StoredTensor<'a>> {
+        let place = self.places.get(name)?;
+        self.files.get(place.file)?.tensor(name, &place.name_in_file)
+    }
+
+    /// The tensor `name`.
+    ///
+    /// # Errors
+    /// The user's: there is none.
+    pub fn get<'a>(&'a self, name: &'a str) -> Result<StoredTensor<'a>> {
+        self.find(name).ok_or_else(|| self.error(format!("tensor {name} is missing")).hint(super::weights::OTHER_MODEL))
+    }
+
+    /// Our names of all tensors, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
+    }
+
+    /// An error about the folder's weights as a whole.
+    pub fn error(&self, message: String) -> Error {
+        let path = self.files.first().map(|file| file.path.display().to_string()).unwrap_or_default();
+        Error::input(format!("{path}: {message}"))
+    }
+}
+
+/// One part, and that a name: no way out of the folder.
+fn is_plain(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None))
+}
+
+impl TensorFile {
+    fn open(path: PathBuf) -> Result<Self> {
+        let map = MappedFile::open(&path)?;
+        let (header_length, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
+            let message = format!("{} is no valid safetensors file: {error}", path.display());
+            Error::input(message).hint("it may be cut short: fetch it again")
+        })?;
+        Ok(Self { path, map, metadata, data_start: HEADER_START + header_length })
+    }
+
+    fn tensor<'a>(&'a self, name: &'a str, name_in_file: &str) -> Option<StoredTensor<'a>> {
+        let TensorInfo { dtype, shape, data_offsets } = self.metadata.info(name_in_file)?;
+        let bytes = self.map.get(self.data_start..)?.get(data_offsets.0..data_offsets.1)?;
+        Some(StoredTensor { path: &self.path, name, dtype: *dtype, shape, bytes })
+    }
+}
+
+impl StoredTensor<'_> {
+    /// An error about this tensor.
+    pub fn error(&self, message: impl std::fmt::Display) -> Error {
+        Error::input(format!("{}: tensor {} {message}", self.path.display(), self.name))
+    }
+
+    /// Refuses another shape than `[rows, columns]` or `[size]`.
+    pub fn require_shape(&self, shape: &[usize]) -> Result<()> {
+        match self.shape == shape {
+            true => Ok(()),
+            false => Err(self.error(format!("has shape {:?}, expected {shape:?}", self.shape)).hint(super::weights::OTHER_MODEL)),
+        }
+    }
+
+    /// Whether its numbers are floating point numbers of a type that is read here.
+    pub fn is_float(&self) -> bool {
+        matches!(self.dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16)
+    }
+
+    /// Refuses what [`Self::floats`] does not read.
+    pub fn require_float(&self) -> Result<()> {
+        match self.is_float() {
+            true => Ok(()),
+            false => Err(self.error(format!("has type {:?}, expected F32, BF16 or F16", self.dtype))),
+        }
+    }
+
+    /// Its numbers in float32.
+    ///
+    /// # Errors
+    /// The user's: another type, or a number that is not finite.
+    pub fn floats(&self) -> Result<Vec<f32>> {
+        let mut numbers = vec![0.0; self.shape.iter().product()];
+        self.read_floats(0, &mut numbers)?;
+        Ok(numbers)
+    }
+
+    /// Fills `numbers` with those from position `start` on, in float32.
+    ///
+    /// # Errors
+    /// As [`Self::floats`] has it.
+    pub fn read_floats(&self, start: usize, numbers: &mut [f32]) -> Result<()> {
+        self.require_float()?;
+        match self.dtype {
+            Dtype::F32 => fill(numbers, self.bytes, start, f32::from_le_bytes),
+            Dtype::F16 => fill(numbers, self.bytes, start, |bytes| f16_to_f32(u16::from_le_bytes(bytes))),
+            _ => fill(numbers, self.bytes, start, |bytes| Bf16(u16::from_le_bytes(bytes)).to_f32()),
+        }
+        match numbers.iter().position(|number| !number.is_finite()) {
+            Some(index) => Err(self.error(format!("holds {} at position {}", numbers[index], start + index)).hint("the file is damaged")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn fill<const WIDTH: usize>(numbers: &mut [f32], bytes: &[u8], start: usize, read: impl Fn([u8; WIDTH]) -> f32) {
+    let (stored, _) = bytes.as_chunks::<WIDTH>();
+    for (number, stored) in numbers.iter_mut().zip(&stored[start.min(stored.len())..]) {
+        *number = read(*stored);
+    }
+}

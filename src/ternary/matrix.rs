@@ -1,0 +1,188 @@
+//! A ternary matrix in 2 bits a weight, in the layout that the kernels read. Owns the layout; what is computed with it belongs to
+//! `multiply`.
+//!
+//! 16 rows make a group and 16 columns of a group a block of 64 bytes; the blocks of a group lie one after another, then come those of
+//! the next group. Byte `4 r + b` of a block holds in bits `2 f` and `2 f + 1` the `code + 1` of row `r`, column `4 f + b`, so that
+//! a 32-bit lane under one mask is four neighbouring columns of one row: an operand of the dot products of 8-bit numbers. Rows and
+//! columns that do not exist are zeros, `code + 1 = 1`.
+
+use super::bytes::SharedBytes;
+use crate::{Error, Result};
+
+/// Rows of a group: the 32-bit lanes of the widest vector.
+pub const GROUP_ROWS: usize = 16;
+/// Columns of a block: 16 fields of 2 bits in a lane.
+pub const BLOCK_COLUMNS: usize = 16;
+/// Bytes of a block.
+pub const BLOCK_BYTES: usize = 64;
+/// The most columns. Kernels sum fields where they lie in a byte, up to 64 times their value: 3 * 64 * 128 / 4 * 2^18 fits 32 bits.
+pub const MAX_COLUMNS: usize = 1 << 18;
+
+/// Bytes that are zeros throughout.
+const ZEROS: u8 = 0b01_01_01_01;
+
+/// Ternary codes `[rows, columns]` and what a code of 1 stands for.
+#[derive(Debug, Clone)]
+pub struct PackedMatrix {
+    blocks: SharedBytes,
+    rows: usize,
+    columns: usize,
+    scale: f32,
+}
+
+impl PackedMatrix {
+    /// Packs `codes` `[rows, columns]`, each -1, 0 or 1.
+    ///
+    /// # Errors
+    /// A shape that [`PackedMatrix::num_bytes`] refuses, another number of codes, or a code that is not ternary.
+    pub fn pack(codes: &[i8], rows: usize, columns: usize, scale: f32) -> Result<Self> {
+        let num_bytes = Self::num_bytes(rows, columns)?;
+        if codes.len() != rows * columns {
+            return Err(Error::input(format!("{} codes are not the {rows} x {columns} of the shape", codes.len())));
+        }
+        if let Some(index) = codes.iter().position(|code| !(-1..=1).contains(code)) {
+            return Err(Error::input(format!("code {index} is {}: only -1, 0 and 1 can be packed", codes[index])));
+        }
+        let blocks = SharedBytes::aligned(num_bytes, |bytes| {
+            bytes.fill(ZEROS);
+            let groups = bytes.chunks_exact_mut(num_blocks(columns) * BLOCK_BYTES);
+            for (group, codes) in groups.zip(codes.chunks(GROUP_ROWS * columns)) {
+                for (row, codes) in codes.chunks_exact(columns).enumerate() {
+                    pack_row(codes, row, group);
+                }
+            }
+        });
+        Ok(Self { blocks, rows, columns, scale })
+    }
+
+    /// The matrix whose blocks these are, [`PackedMatrix::bytes`] of an earlier one. A field of 3 is no code; it is not looked for here,
+    /// since that would read all of a mapped file, and counts as a weight of 2.
+    ///
+    /// # Errors
+    /// A shape that [`PackedMatrix::num_bytes`] refuses, or another number of bytes.
+    pub fn from_blocks(blocks: SharedBytes, rows: usize, columns: usize, scale: f32) -> Result<Self> {
+        let num_bytes = Self::num_bytes(rows, columns)?;
+        if blocks.len() != num_bytes {
+            return Err(Error::input(format!("{} bytes are not the {num_bytes} of {rows} x {columns} packed codes", blocks.len())));
+        }
+        Ok(Self { blocks, rows, columns, scale })
+    }
+
+    /// Bytes of a packed matrix, padding included.
+    ///
+    /// # Errors
+    /// No column, more than [`MAX_COLUMNS`], or more rows than memory can hold.
+    pub fn num_bytes(rows: usize, columns: usize) -> Result<usize> {
+        if columns == 0 || columns > MAX_COLUMNS {
+            return Err(Error::input(format!("{columns} columns are not in 1 to {MAX_COLUMNS}")));
+        }
+        let num_bytes = rows.div_ceil(GROUP_ROWS).checked_mul(num_blocks(columns) * BLOCK_BYTES);
+        num_bytes.filter(|_| rows.checked_mul(columns).is_some()).ok_or_else(|| Error::input(format!("{rows} rows are too many")))
+    }
+
+    /// Outputs of a product.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Inputs of a product.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// What a code of 1 stands for.
+    pub fn scale(&self) -> f32 {
+        self.scale
+    }
+
+    /// The blocks, padding included.
+    pub fn bytes(&self) -> &[u8] {
+        &self.blocks
+    }
+
+    /// The codes `[rows, columns]`.
+    pub fn unpack(&self) -> Vec<i8> {
+        let code = |row: usize, column: usize| {
+            let block = row / GROUP_ROWS * num_blocks(self.columns) + column / BLOCK_COLUMNS;
+            let byte = self.blocks[block * BLOCK_BYTES + row % GROUP_ROWS * 4 + column % 4];
+            (byte >> (column % BLOCK_COLUMNS / 4 * 2) & 3) as i8 - 1
+        };
+        (0..self.rows).flat_map(|row| (0..self.columns).map(move |column| code(row, column))).collect()
+    }
+}
+
+/// Blocks of a group.
+pub(super) fn num_blocks(columns: usize) -> usize {
+    columns.div_ceil(BLOCK_COLUMNS)
+}
+
+/// Writes the lanes of row `row` of a group.
+fn pack_row(codes: &[i8], row: usize, group: &mut [u8]) {
+    for (codes, block) in codes.chunks(BLOCK_COLUMNS).zip(group.chunks_exact_mut(BLOCK_BYTES)) {
+        let mut fields = [1u8; BLOCK_COLUMNS];
+        for (field, code) in fields.iter_mut().zip(codes) {
+            *field = (code + 1) as u8;
+        }
+        for (byte, at) in block[row * 4..row * 4 + 4].iter_mut().zip(0..4) {
+            *byte = fields[at] | fields[4 + at] << 2 | fields[8 + at] << 4 | fields[12 + at] << 6;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn codes(length: usize) -> Vec<i8> {
+        (0..length).map(|index| (index * index % 7 % 3) as i8 - 1).collect()
+    }
+
+    #[test]
+    fn every_shape_unpacks_to_what_was_packed() {
+        for (rows, columns) in [(0, 1), (1, 1), (1, 5), (15, 16), (16, 17), (17, 15), (40, 100), (3, 5460)] {
+            let codes = codes(rows * columns);
+            let matrix = PackedMatrix::pack(&codes, rows, columns, 0.5).unwrap();
+            assert_eq!(matrix.bytes().len(), rows.div_ceil(16) * columns.div_ceil(16) * 64);
+            assert_eq!(matrix.unpack(), codes, "{rows} x {columns}");
+            assert_eq!((matrix.rows(), matrix.columns(), matrix.scale()), (rows, columns, 0.5));
+        }
+    }
+
+    #[test]
+    fn the_layout_is_the_one_described() {
+        // Row 17 is row 1 of the second group; column 23 is 4 f + b = 7 of the second block: f = 1, b = 3.
+        let mut codes = vec![0; 18 * 32];
+        codes[17 * 32 + 23] = 1;
+        let matrix = PackedMatrix::pack(&codes, 18, 32, 1.0).unwrap();
+        let mut expected = vec![0b01_01_01_01; 4 * 64];
+        expected[3 * 64 + 4 + 3] = 0b01_01_10_01;
+        assert_eq!(matrix.bytes(), expected);
+    }
+
+    #[test]
+    fn padding_is_zeros() {
+        let matrix = PackedMatrix::pack(&[-1], 1, 1, 1.0).unwrap();
+        assert_eq!(matrix.bytes()[0], 0b01_01_01_00);
+        assert!(matrix.bytes()[1..].iter().all(|&byte| byte == ZEROS));
+    }
+
+    #[test]
+    fn blocks_of_a_region_are_a_matrix() {
+        let packed = PackedMatrix::pack(&codes(17 * 20), 17, 20, 2.0).unwrap();
+        let region: Arc<Vec<u8>> = Arc::new([&[9; 3], packed.bytes()].concat());
+        let blocks = SharedBytes::of(region, 3..3 + packed.bytes().len()).unwrap();
+        assert_eq!(PackedMatrix::from_blocks(blocks, 17, 20, 2.0).unwrap().unpack(), codes(17 * 20));
+        let error = PackedMatrix::from_blocks(vec![0; 64].into(), 17, 20, 2.0).unwrap_err();
+        assert!(error.to_string().contains("64 bytes are not the 256 of 17 x 20"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_packed_is_refused() {
+        assert!(PackedMatrix::pack(&[0, 2], 1, 2, 1.0).unwrap_err().to_string().contains("code 1 is 2"));
+        assert!(PackedMatrix::pack(&[0; 5], 2, 3, 1.0).unwrap_err().to_string().contains("5 codes are not the 2 x 3"));
+        assert!(PackedMatrix::pack(&[], 1, 0, 1.0).is_err());
+        assert!(PackedMatrix::num_bytes(1, MAX_COLUMNS + 1).is_err());
+        assert!(PackedMatrix::num_bytes(usize::MAX, 100).is_err());
+    }
+}

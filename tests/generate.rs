@@ -1,0 +1,129 @@
+//! `generate` as a process on a small model folder: text and JSON on stdout, speed on stderr, and what it refuses.
+#![cfg(feature = "text")]
+
+use assert_cmd::Command;
+use bitnet::config::{Activation, ActivationQuantizer, Attention, BitLinearConfig, ModelConfig, NormPlacement, TokenIds, WeightQuantizer};
+use bitnet::random::Random;
+use bitnet::tokenizer::Tokenizer;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde_json::Value;
+use std::fs;
+use tempfile::TempDir;
+
+const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz .é☺";
+
+fn config() -> ModelConfig {
+    ModelConfig {
+        vocab_size: 34,
+        hidden_size: 32,
+        intermediate_size: 48,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        num_key_value_heads: 1,
+        max_position_embeddings: 64,
+        rope_theta: 10000.0,
+        rms_norm_eps: 1e-5,
+        hidden_act: Activation::Relu2,
+        tie_word_embeddings: true,
+        initializer_range: 0.2,
+        attention: Attention::GroupedQuery,
+        sub_norms: true,
+        bit_linear: BitLinearConfig {
+            weights: WeightQuantizer::TernaryAbsmean,
+            activations: ActivationQuantizer::Int8Absmax,
+            norm: NormPlacement::Outside,
+        },
+    }
+}
+
+/// A model folder with random weights; the tokens that are no text are never the likeliest.
+fn folder() -> TempDir {
+    let (dir, config, mut random) = (tempfile::tempdir().unwrap(), config(), Random::derive(1, "weights", 0));
+    let mut bytes_of = |(name, shape): (String, Vec<usize>)| {
+        let mut number = |index: usize| match (shape.len(), name.contains("embed_tokens") && index < 4 * 32) {
+            (1, _) => 1.0,
+            (_, true) => 0.0,
+            _ => random.unit() as f32 - 0.5,
+        };
+        let bytes: Vec<u8> = (0..shape.iter().product()).flat_map(|index| number(index).to_le_bytes()).collect();
+        (name, shape, bytes)
+    };
+    let tensors: Vec<_> = config.parameter_shapes().into_iter().map(&mut bytes_of).collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    fs::write(dir.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    let tokens = TokenIds { bos: None, eos: Some(2) };
+    fs::write(dir.path().join("config.json"), config.to_hugging_face(tokens).unwrap().to_string()).unwrap();
+    fs::write(dir.path().join("tokenizer.json"), Tokenizer::characters(ALPHABET, 34).unwrap().to_json().unwrap()).unwrap();
+    dir
+}
+
+fn generate(dir: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_generate"));
+    command.arg("--model").arg(dir.path()).args(["--max-new-tokens", "12"]).args(arguments);
+    command
+}
+
+fn said(dir: &TempDir, arguments: &[&str]) -> String {
+    String::from_utf8(generate(dir, arguments).assert().success().get_output().stdout.clone()).unwrap()
+}
+
+fn json(dir: &TempDir, arguments: &[&str]) -> Value {
+    serde_json::from_str(&said(dir, &[&["--json"], arguments].concat())).unwrap()
+}
+
+#[test]
+fn a_prompt_is_continued_on_stdout_and_its_speed_is_told_on_stderr() {
+    let dir = folder();
+    let output = generate(&dir, &["--prompt", "to be "]).assert().success().get_output().clone();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((text.chars().count(), text.starts_with("to be "), text.ends_with('\n')), (6 + 12 + 1, true, true), "{text}");
+    let speed = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        speed.starts_with("prompt: 6 tokens, ") && speed.contains("text: 12 tokens, ") && speed.contains("(max_new_tokens)"),
+        "{speed}"
+    );
+    let from_stdin = generate(&dir, &[]).write_stdin("to be \n").assert().success().get_output().stdout.clone();
+    assert_eq!(String::from_utf8(from_stdin).unwrap(), text);
+}
+
+#[test]
+fn json_holds_the_text_and_what_it_took() {
+    let dir = folder();
+    let report = json(&dir, &["--prompt", "to be "]);
+    assert_eq!(format!("to be {}\n", report["text"].as_str().unwrap()), said(&dir, &["--prompt", "to be "]));
+    assert_eq!((report["num_prompt_tokens"].as_u64(), report["num_tokens"].as_u64()), (Some(6), Some(12)));
+    assert_eq!((report["tokens"].as_array().unwrap().len(), report["ending"].as_str()), (12, Some("max_new_tokens")));
+    let whole = report["text"].as_str().unwrap();
+    let stop: String = whole.chars().skip(4).take(2).collect();
+    let stopped = json(&dir, &["--prompt", "to be ", "--stop", &stop]);
+    assert_eq!(stopped["text"].as_str(), whole.split(&stop).next());
+    assert_eq!(stopped["ending"], "stop_string");
+}
+
+#[test]
+fn a_seed_repeats_what_chance_chose_and_another_does_not() {
+    let dir = folder();
+    let flags = ["--prompt", "to be ", "--temperature", "2", "--top-k", "30", "--top-p", "0.99", "--min-p", "0.001", "--seed"];
+    let said = |seed: &str| said(&dir, &[&flags[..], &[seed]].concat());
+    assert_eq!(said("1"), said("1"));
+    assert_ne!(said("1"), said("2"));
+}
+
+#[test]
+fn what_cannot_be_done_is_one_clear_error() {
+    let dir = folder();
+    let refused = |arguments: &[&str]| {
+        let output = generate(&dir, arguments).assert().failure().code(2).get_output().stderr.clone();
+        String::from_utf8(output).unwrap()
+    };
+    assert!(refused(&["--prompt", &"a".repeat(65)]).contains("65 tokens, more than the model's context of 64"));
+    assert!(refused(&["--prompt", ""]).contains("the prompt is empty"));
+    assert!(refused(&["--prompt", "a", "--temperature=-1"]).contains("temperature -1"));
+    assert!(refused(&["--prompt", "a", "--threads", "0"]).contains("--threads 0"));
+    assert!(refused(&["--prompt", "ABC"]).contains("error: "));
+    fs::write(dir.path().join("model.safetensors"), [0; 100]).unwrap();
+    assert!(refused(&["--prompt", "a"]).contains("no valid safetensors file"));
+    let absent = Command::new(env!("CARGO_BIN_EXE_generate")).args(["--model", "nobody", "--runs-dir"]).arg(dir.path()).assert().code(2);
+    assert!(String::from_utf8_lossy(&absent.get_output().stderr).contains("nobody"));
+}
