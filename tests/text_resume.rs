@@ -59,7 +59,7 @@ impl Text {
     }
 
     fn experiment(&self) -> Experiment {
-        resolve(&experiment(), &self.overrides()).unwrap().experiment
+        resolve(experiment(), &self.overrides()).unwrap().experiment
     }
 
     /// As `prepare-data` does, but for the size of a unit.

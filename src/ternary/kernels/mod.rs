@@ -32,13 +32,15 @@ pub(super) use product::Product;
 /// The environment variable that asks for another kernel than the best.
 const VARIABLE: &str = "BITNET_KERNEL";
 
+/// Quantizes a row into every so many lines from the first on; gives the scale and the sum of the codes.
+type QuantizeRow = unsafe fn(row: &[f32], lines: &mut [Line], step: usize) -> (f32, i32);
+
 /// Products by some instructions of a processor.
 struct Implementation {
     name: &'static str,
     is_usable: fn() -> bool,
-    /// Quantizes a row into every `step`th line from the first on; gives the scale and the sum of the codes. The scale of a row with a
-    /// number that is not finite is NaN. Safe where it is usable.
-    quantize_row: unsafe fn(row: &[f32], lines: &mut [Line], step: usize) -> (f32, i32),
+    /// The scale of a row with a number that is not finite is NaN. Safe where it is usable.
+    quantize_row: QuantizeRow,
     /// Writes the results of a share. Safe where it is usable.
     multiply: unsafe fn(Share),
 }
