@@ -122,10 +122,10 @@ impl<'a> Cache<'a> {
         // From snapshots/<commit>/<name> up to the repository, so that the cache can be moved as a whole.
         let up = "../".repeat(2 + file.name.matches('/').count());
         let target = format!("{up}blobs/{hash}");
-        let linked = match std::fs::symlink_metadata(&path) {
-            Ok(_) => self.fs.remove_file(&path).and_then(|()| link(&target, &self.blob(hash), &path)),
-            Err(_) => link(&target, &self.blob(hash), &path),
-        };
+        // Put in place as a whole: whoever reads the name meanwhile finds what was there or what is there now.
+        let beside = dir.join(format!(".{hash}.linking"));
+        let _ = self.fs.remove_file(&beside); // of a process that was killed
+        let linked = link(&target, &self.blob(hash), &beside).and_then(|()| self.fs.rename(&beside, &path));
         linked.context(|| format!("linking {}", path.display()))?;
         self.fs.sync_dir(dir).context(|| format!("syncing {}", dir.display()))
     }

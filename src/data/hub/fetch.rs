@@ -97,6 +97,9 @@ fn fetch_content(file: &PlannedFile, content: &Content, downloader: &Downloader<
         return Ok(()); // As it is, whoever put it there: not every tool has its blobs where a lock would be of use.
     }
     let _held = hold(cache, content.hash(), patience, *stop)?;
+    if cache.has_file(commit, &file.name, file.size) {
+        return Ok(()); // Of whoever held the lock before.
+    }
     if !cache.has_blob(content.hash(), file.size) {
         downloader.download(file, content, report)?;
     }
