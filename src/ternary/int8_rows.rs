@@ -148,7 +148,6 @@ impl Int8Rows {
     }
 
     /// The lines of all tokens, those in tiles up to a multiple of 32; tokens that do not exist have any codes.
-    #[cfg(target_arch = "x86_64")]
     pub(super) fn lines(&self) -> &[Line] {
         &self.lines
     }

@@ -12,7 +12,6 @@ mod avx512;
 mod avx_vnni;
 #[cfg(target_arch = "aarch64")]
 mod neon;
-#[cfg(target_arch = "x86_64")]
 mod panel;
 mod portable;
 mod product;
@@ -38,10 +37,12 @@ struct Implementation {
     is_usable: fn() -> bool,
     /// Quantizes a row into every `step`th line from the first on; gives the scale and the sum of the codes. The scale of a row with a
     /// number that is not finite is NaN. Safe where it is usable.
-    quantize_row: unsafe fn(row: &[f32], lines: &mut [Line], step: usize) -> (f32, i32),
+    quantize_row: QuantizeRow,
     /// Writes the results of a share. Safe where it is usable.
     multiply: unsafe fn(Share),
 }
+
+type QuantizeRow = unsafe fn(row: &[f32], lines: &mut [Line], step: usize) -> (f32, i32);
 
 /// Those that this program has, from the plainest to the best.
 #[cfg(target_arch = "x86_64")]
