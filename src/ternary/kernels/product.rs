@@ -95,11 +95,6 @@ impl<'a> Share<'a> {
         self.product.activations
     }
 
-    /// Blocks of a row group.
-    pub(super) fn num_blocks(&self) -> usize {
-        self.product.num_blocks
-    }
-
     /// The blocks of `groups`, one group after another.
     pub(super) fn blocks(&self, groups: Range<usize>) -> &'a [u8] {
         let group_bytes = self.product.num_blocks * BLOCK_BYTES;
