@@ -23,7 +23,7 @@ pub(super) struct Line(pub(super) [i8; Line::LENGTH]);
 
 impl Line {
     pub(super) const LENGTH: usize = 64;
-    const ZEROS: Self = Self([0; Self::LENGTH]);
+    pub(super) const ZEROS: Self = Self([0; Self::LENGTH]);
 
     /// Four codes as the bytes of a number, `index` from 0 to 15.
     #[cfg(target_arch = "x86_64")]
@@ -148,7 +148,6 @@ impl Int8Rows {
     }
 
     /// The lines of all tokens, those in tiles up to a multiple of 32; tokens that do not exist have any codes.
-    #[cfg(target_arch = "x86_64")]
     pub(super) fn lines(&self) -> &[Line] {
         &self.lines
     }

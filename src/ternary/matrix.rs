@@ -7,6 +7,7 @@
 //! columns that do not exist are zeros, `code + 1 = 1`.
 
 use super::bytes::SharedBytes;
+use super::packing;
 use crate::{Error, Result};
 
 /// Rows of a group: the 32-bit lanes of the widest vector.
@@ -40,16 +41,38 @@ impl PackedMatrix {
         if codes.len() != rows * columns {
             return Err(Error::input(format!("{} codes are not the {rows} x {columns} of the shape", codes.len())));
         }
-        if let Some(index) = codes.iter().position(|code| !(-1..=1).contains(code)) {
+        let field = |code: &i8| code.wrapping_add(1).cast_unsigned();
+        // All of them at once, which compilers make vectors of, before one is looked for.
+        if codes.iter().map(field).fold(0, u8::max) > 2 {
+            let index = codes.iter().position(|code| field(code) > 2).unwrap_or_default();
             return Err(Error::input(format!("code {index} is {}: only -1, 0 and 1 can be packed", codes[index])));
         }
-        let blocks = SharedBytes::aligned(num_bytes, |bytes| {
-            bytes.fill(ZEROS);
-            let groups = bytes.chunks_exact_mut(num_blocks(columns) * BLOCK_BYTES);
-            for (group, codes) in groups.zip(codes.chunks(GROUP_ROWS * columns)) {
-                for (row, codes) in codes.chunks_exact(columns).enumerate() {
-                    pack_row(codes, row, group);
-                }
+        let blocks = pack_rows(num_bytes, columns, rows, |row, fields| {
+            for (to, code) in fields.iter_mut().zip(&codes[row * columns..]) {
+                *to = field(code);
+            }
+        });
+        Ok(Self { blocks, rows, columns, scale })
+    }
+
+    /// Packs what is packed in Hugging Face's layout, `[ceil(rows / 4), columns]` (see [`super::packing`]).
+    ///
+    /// # Errors
+    /// A shape that [`PackedMatrix::num_bytes`] refuses, another number of bytes, or bits that are no code.
+    pub fn repack(packed: &[u8], rows: usize, columns: usize, scale: f32) -> Result<Self> {
+        let num_bytes = Self::num_bytes(rows, columns)?;
+        let stacked_rows = packing::num_packed_rows(rows);
+        if packed.len() != stacked_rows * columns {
+            return Err(Error::input(format!("{} packed bytes are not those of {rows} x {columns} codes", packed.len())));
+        }
+        if packed.iter().fold(0, |found, byte| found | byte & byte >> 1 & 0b01_01_01_01) != 0 {
+            // Perhaps only in rows that do not exist.
+            packing::unpack(packed, rows, columns)?;
+        }
+        let blocks = pack_rows(num_bytes, columns, rows, |row, fields| {
+            let shift = 2 * (row / stacked_rows);
+            for (to, byte) in fields.iter_mut().zip(&packed[row % stacked_rows * columns..]) {
+                *to = byte >> shift & 3;
             }
         });
         Ok(Self { blocks, rows, columns, scale })
@@ -116,17 +139,21 @@ pub(super) fn num_blocks(columns: usize) -> usize {
     columns.div_ceil(BLOCK_COLUMNS)
 }
 
-/// Writes the lanes of row `row` of a group.
-fn pack_row(codes: &[i8], row: usize, group: &mut [u8]) {
-    for (codes, block) in codes.chunks(BLOCK_COLUMNS).zip(group.chunks_exact_mut(BLOCK_BYTES)) {
-        let mut fields = [1u8; BLOCK_COLUMNS];
-        for (field, code) in fields.iter_mut().zip(codes) {
-            *field = (code + 1) as u8;
+/// The blocks of `rows`, whose `code + 1` of each column `write` puts into the slice that it is given.
+fn pack_rows(num_bytes: usize, columns: usize, rows: usize, write: impl Fn(usize, &mut [u8])) -> SharedBytes {
+    let mut fields = vec![1; columns.next_multiple_of(BLOCK_COLUMNS)];
+    SharedBytes::aligned(num_bytes, |bytes| {
+        bytes.fill(ZEROS);
+        for row in 0..rows {
+            write(row, &mut fields[..columns]);
+            let group = bytes[row / GROUP_ROWS * num_blocks(columns) * BLOCK_BYTES..].as_chunks_mut::<BLOCK_BYTES>().0;
+            for (fields, block) in fields.as_chunks::<4>().0.as_chunks::<4>().0.iter().zip(group) {
+                let [ones, fours, sixteens, sixty_fours] = fields.map(u32::from_le_bytes);
+                let lane = ones | fours << 2 | sixteens << 4 | sixty_fours << 6;
+                block.as_chunks_mut().0[row % GROUP_ROWS] = lane.to_le_bytes();
+            }
         }
-        for (byte, at) in block[row * 4..row * 4 + 4].iter_mut().zip(0..4) {
-            *byte = fields[at] | fields[4 + at] << 2 | fields[8 + at] << 4 | fields[12 + at] << 6;
-        }
-    }
+    })
 }
 
 #[cfg(test)]
@@ -147,6 +174,19 @@ mod tests {
             assert_eq!(matrix.unpack(), codes, "{rows} x {columns}");
             assert_eq!((matrix.rows(), matrix.columns(), matrix.scale()), (rows, columns, 0.5));
         }
+    }
+
+    #[test]
+    fn what_is_packed_in_another_layout_gives_the_same_matrix() {
+        for (rows, columns) in [(0, 3), (1, 1), (2, 40), (5, 17), (18, 100), (64, 33)] {
+            let codes = codes(rows * columns);
+            let stacked = packing::pack(&codes, rows, columns).unwrap();
+            let matrix = PackedMatrix::repack(&stacked, rows, columns, 1.0).unwrap();
+            assert_eq!(matrix.bytes(), PackedMatrix::pack(&codes, rows, columns, 1.0).unwrap().bytes(), "{rows} x {columns}");
+        }
+        assert_eq!(PackedMatrix::repack(&[0b1111_1110], 1, 1, 1.0).unwrap().unpack(), [1]);
+        assert!(PackedMatrix::repack(&[0b11], 1, 1, 1.0).unwrap_err().to_string().contains("byte 0 is 0x03"));
+        assert!(PackedMatrix::repack(&[0; 3], 4, 2, 1.0).unwrap_err().to_string().contains("3 packed bytes"));
     }
 
     #[test]
@@ -179,7 +219,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_packed_is_refused() {
-        assert!(PackedMatrix::pack(&[0, 2], 1, 2, 1.0).unwrap_err().to_string().contains("code 1 is 2"));
+        for code in [2, -2, 127, -128] {
+            let error = PackedMatrix::pack(&[0, code], 1, 2, 1.0).unwrap_err();
+            assert!(error.to_string().contains(&format!("code 1 is {code}")), "{error}");
+        }
         assert!(PackedMatrix::pack(&[0; 5], 2, 3, 1.0).unwrap_err().to_string().contains("5 codes are not the 2 x 3"));
         assert!(PackedMatrix::pack(&[], 1, 0, 1.0).is_err());
         assert!(PackedMatrix::num_bytes(1, MAX_COLUMNS + 1).is_err());

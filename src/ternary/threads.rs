@@ -136,7 +136,7 @@ impl Chunks {
 /// What the threads of a pool share.
 #[derive(Default)]
 struct Shared {
-    /// Written by the caller while the door is shut and nobody inside; read by workers inside.
+    /// Written by the caller while the door is shut and nobody inside; read by workers who found it open.
     work: UnsafeCell<Option<Work>>,
     door: Door,
     /// Workers that have not done their part of the round.
@@ -148,8 +148,8 @@ struct Shared {
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-// SAFETY: all fields but `work` are Sync by themselves. `work` is written before the door is opened (release) and read by who has entered
-// (acquire); it is written again only after the door was shut and everybody has left (release), which the caller has seen (acquire).
+// SAFETY: all fields but `work` are Sync by themselves. `work` is written before the door is opened (release) and read by who then found it
+// open (acquire); it is written again only after the door was shut and everybody had left (release), as the caller has seen (acquire).
 unsafe impl Sync for Shared {}
 
 impl std::fmt::Debug for Shared {
@@ -186,20 +186,24 @@ impl Shared {
             if is_stopping() {
                 return;
             }
-            let is_inside;
-            (round, is_inside) = self.door.enter();
-            if !is_inside {
-                continue;
+            let is_open;
+            (round, is_open) = self.door.enter();
+            if is_open {
+                self.do_part(index, num_threads);
             }
-            // SAFETY: this thread is inside.
-            let work = unsafe { *self.work.get() };
-            if let Some(Err(payload)) = work.map(|work| catch_unwind(AssertUnwindSafe(|| work(index, num_threads)))) {
-                lock(&self.panic).get_or_insert(payload);
-            }
-            self.remaining.fetch_sub(1, Ordering::Release);
             self.door.leave();
             self.finished.notify();
         }
+    }
+
+    /// The part of one worker, who is inside.
+    fn do_part(&self, index: usize, num_threads: usize) {
+        // SAFETY: the door was open, and is not opened again before this worker has left.
+        let work = unsafe { *self.work.get() };
+        if let Some(Err(payload)) = work.map(|work| catch_unwind(AssertUnwindSafe(|| work(index, num_threads)))) {
+            lock(&self.panic).get_or_insert(payload);
+        }
+        self.remaining.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -230,13 +234,10 @@ impl Door {
         self.0.load(Ordering::Acquire) & Self::INSIDE == 0
     }
 
-    /// The round, and whether its door was open: then who called is inside.
+    /// The round, and whether the door was open. Who called has to leave, whatever the answer.
     fn enter(&self) -> (u64, bool) {
-        let enter = |state| (state & Self::IS_OPEN != 0).then_some(state + 1);
-        match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter) {
-            Ok(state) => (state >> Self::ROUND, true),
-            Err(state) => (state >> Self::ROUND, false),
-        }
+        let found = self.0.fetch_add(1, Ordering::AcqRel);
+        (found >> Self::ROUND, found & Self::IS_OPEN != 0)
     }
 
     fn leave(&self) {

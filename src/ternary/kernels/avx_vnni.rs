@@ -1,10 +1,13 @@
 //! AVX-VNNI: the dot products of AVX-512 on vectors of half the width, for processors that have only these. The rest is `avx2`'s.
 
-use super::avx2::{fields, finish, multiply_by_lines, quantize_row};
-use super::{Implementation, Share};
-use crate::ternary::int8_rows::Line;
+use super::Implementation;
+use super::avx2::{TOGETHER, add, fields, finish, load, multiply_by_lines, prefetch, quantize_row};
+use super::panel::{self, GROUPS, Panel, Rows, Sums};
+use super::product::{Share, pieces};
+use crate::ternary::int8_rows::{Line, MANY};
 use crate::ternary::matrix::BLOCK_BYTES;
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 pub(super) const IMPLEMENTATION: Implementation = Implementation { name: "avx-vnni", is_usable, quantize_row, multiply };
 
@@ -12,7 +15,20 @@ fn is_usable() -> bool {
     is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni")
 }
 
-multiply_by_lines!("avx2,avxvnni", multiply_line);
+multiply_by_lines!("avx2,avxvnni", multiply_line, multiply_rows);
+
+#[inline]
+#[target_feature(enable = "avx2,avxvnni")]
+fn multiply_rows(rows: &Rows, group: usize, half: usize, lines: &[Line; TOGETHER]) -> [__m256i; TOGETHER] {
+    let mut sums = [_mm256_setzero_si256(); TOGETHER];
+    for (index, row) in rows.iter().enumerate() {
+        let weights = load(&row.0[group].as_chunks().0[half]);
+        for (sums, line) in sums.iter_mut().zip(lines) {
+            *sums = _mm256_dpbusd_avx_epi32(*sums, weights, _mm256_set1_epi32(line.four(index)));
+        }
+    }
+    sums
+}
 
 #[inline]
 #[target_feature(enable = "avx2,avxvnni")]

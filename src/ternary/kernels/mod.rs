@@ -12,7 +12,6 @@ mod avx512;
 mod avx_vnni;
 #[cfg(target_arch = "aarch64")]
 mod neon;
-#[cfg(target_arch = "x86_64")]
 mod panel;
 mod portable;
 mod product;
@@ -32,18 +31,18 @@ pub(super) use product::Product;
 /// The environment variable that asks for another kernel than the best.
 const VARIABLE: &str = "BITNET_KERNEL";
 
-/// Quantizes a row into every so many lines from the first on; gives the scale and the sum of the codes.
-type QuantizeRow = unsafe fn(row: &[f32], lines: &mut [Line], step: usize) -> (f32, i32);
-
 /// Products by some instructions of a processor.
 struct Implementation {
     name: &'static str,
     is_usable: fn() -> bool,
-    /// The scale of a row with a number that is not finite is NaN. Safe where it is usable.
+    /// Quantizes a row into every `step`th line from the first on; gives the scale and the sum of the codes. The scale of a row with a
+    /// number that is not finite is NaN. Safe where it is usable.
     quantize_row: QuantizeRow,
     /// Writes the results of a share. Safe where it is usable.
     multiply: unsafe fn(Share),
 }
+
+type QuantizeRow = unsafe fn(row: &[f32], lines: &mut [Line], step: usize) -> (f32, i32);
 
 /// Those that this program has, from the plainest to the best.
 #[cfg(target_arch = "x86_64")]

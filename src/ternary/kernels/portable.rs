@@ -39,34 +39,32 @@ pub(super) fn quantize_row(row: &[f32], lines: &mut [Line], step: usize) -> (f32
 
 /// See [`Implementation::multiply`].
 fn multiply(mut share: Share) {
-    let (activations, width) = (share.activations(), share.num_blocks() * BLOCK_COLUMNS);
-    let mut codes = vec![0; GROUP_ROWS * width];
+    let activations = share.activations();
+    let mut rows = vec![Line::ZEROS; GROUP_ROWS * activations.width()];
     for group in share.groups() {
-        unpack(share.blocks(group..group + 1), &mut codes);
+        unpack(share.blocks(group..group + 1), activations.width(), &mut rows);
         for token in 0..activations.tokens() {
             let mut sums = [0; GROUP_ROWS];
-            for (sum, row) in sums.iter_mut().zip(codes.chunks_exact(width)) {
-                *sum = row.chunks(Line::LENGTH).zip(activations.token(token)).map(|(weights, line)| dot(weights, &line.0)).sum();
+            for (sum, row) in sums.iter_mut().zip(rows.chunks_exact(activations.width())) {
+                *sum = row.iter().zip(activations.token(token)).map(|(weights, codes)| dot(weights, codes)).sum();
             }
             share.finish(token, group, &sums);
         }
     }
 }
 
-fn dot(weights: &[i8], codes: &[i8]) -> i32 {
-    weights.iter().zip(codes).map(|(&weight, &code)| i32::from(weight) * i32::from(code)).sum()
+fn dot(weights: &Line, codes: &Line) -> i32 {
+    weights.0.iter().zip(&codes.0).map(|(&weight, &code)| i32::from(weight) * i32::from(code)).sum()
 }
 
-/// The codes of a group, row by row.
-fn unpack(group: &[u8], codes: &mut [i8]) {
-    let width = codes.len() / GROUP_ROWS;
-    for (index, block) in group.chunks_exact(BLOCK_BYTES).enumerate() {
-        for (row, lane) in block.chunks_exact(4).enumerate() {
-            let codes = &mut codes[row * width + index * BLOCK_COLUMNS..][..BLOCK_COLUMNS];
-            for (field, codes) in codes.chunks_exact_mut(4).enumerate() {
-                for (code, byte) in codes.iter_mut().zip(lane) {
-                    *code = (byte >> (2 * field) & 3) as i8 - 1;
-                }
+/// The codes of a group, each row in `width` lines.
+fn unpack(group: &[u8], width: usize, rows: &mut [Line]) {
+    for (index, block) in group.as_chunks::<BLOCK_BYTES>().0.iter().enumerate() {
+        for (row, lane) in block.as_chunks::<4>().0.iter().enumerate() {
+            let line = &mut rows[row * width + index * BLOCK_COLUMNS / Line::LENGTH];
+            let codes = line.0.as_chunks_mut::<BLOCK_COLUMNS>().0[index % (Line::LENGTH / BLOCK_COLUMNS)].as_chunks_mut::<4>().0;
+            for (field, codes) in codes.iter_mut().enumerate() {
+                *codes = lane.map(|byte| (byte >> (2 * field) & 3) as i8 - 1);
             }
         }
     }

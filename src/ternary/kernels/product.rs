@@ -54,6 +54,32 @@ impl<'a> Product<'a> {
     }
 }
 
+/// Several groups side by side: reading them together keeps more of the memory at work than one after another.
+pub(super) struct Streams<'a, const GROUPS: usize>([&'a [[u8; BLOCK_BYTES]]; GROUPS]);
+
+impl<'a, const GROUPS: usize> Streams<'a, GROUPS> {
+    /// Blocks that a line of activations meets; fewer at the end.
+    const LINE_BLOCKS: usize = Line::LENGTH / BLOCK_COLUMNS;
+
+    /// The blocks of each group that meet a line.
+    #[inline]
+    pub(super) fn at(&self, line: usize) -> [&'a [[u8; BLOCK_BYTES]]; GROUPS] {
+        let start = line * Self::LINE_BLOCKS;
+        self.0.map(|blocks| &blocks[start..blocks.len().min(start + Self::LINE_BLOCKS)])
+    }
+
+    /// How many bytes behind the blocks of a line those lie that should be asked for by then: a page further, since hardware alone stops
+    /// at the end of each. What follows the end of a group is the next stream, whose next group is as many groups further.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    pub(super) fn ahead(&self, line: usize) -> usize {
+        const AHEAD: usize = 4096 / BLOCK_BYTES;
+        let num_blocks = self.0[0].len();
+        let is_inside = line * Self::LINE_BLOCKS + AHEAD < num_blocks;
+        BLOCK_BYTES * if is_inside { AHEAD } else { AHEAD + (GROUPS - 1) * num_blocks }
+    }
+}
+
 /// Some row groups of a product, which nobody else computes.
 pub(super) struct Share<'a> {
     product: &'a Product<'a>,
@@ -69,30 +95,21 @@ impl<'a> Share<'a> {
         self.product.activations
     }
 
-    /// Blocks of a row group.
-    pub(super) fn num_blocks(&self) -> usize {
-        self.product.num_blocks
-    }
-
     /// The blocks of `groups`, one group after another.
     pub(super) fn blocks(&self, groups: Range<usize>) -> &'a [u8] {
         let group_bytes = self.product.num_blocks * BLOCK_BYTES;
         &self.product.blocks[groups.start * group_bytes..groups.end * group_bytes]
     }
 
-    /// The blocks of a group that a line of activations meets, four but for the last.
+    /// The blocks of each of `groups`; where there are fewer than `GROUPS`, of the last one again.
     #[inline]
-    pub(super) fn line_blocks(&self, group: usize) -> impl Iterator<Item = &'a [[u8; BLOCK_BYTES]]> {
-        self.blocks(group..group + 1).as_chunks().0.chunks(Line::LENGTH / BLOCK_COLUMNS)
-    }
-
-    /// What a weight of 1 stands for.
-    pub(super) fn scale(&self) -> f32 {
-        self.product.scale
+    pub(super) fn streams<const GROUPS: usize>(&self, groups: Range<usize>) -> Streams<'a, GROUPS> {
+        let group = |index: usize| (groups.start + index).min(groups.end - 1);
+        Streams(std::array::from_fn(|index| self.blocks(group(index)..group(index) + 1).as_chunks().0))
     }
 
     /// The results of one group for one token: 16, or fewer where the rows end.
-    pub(super) fn out(&mut self, token: usize, group: usize) -> &mut [f32] {
+    fn out(&mut self, token: usize, group: usize) -> &mut [f32] {
         assert!(token < self.product.activations.tokens() && self.groups.contains(&group), "group {group} of token {token} is another's");
         let first = group * GROUP_ROWS;
         // SAFETY: with `[tokens, rows]` and the token and group just checked, the range lies in `out`; nobody else has the group.
@@ -103,10 +120,22 @@ impl<'a> Share<'a> {
     }
 
     /// Writes the results of a group for a token from its exact sums: `sum * scale / scale of the token`, left to right.
+    #[inline(always)]
     pub(super) fn finish(&mut self, token: usize, group: usize, sums: &[i32; GROUP_ROWS]) {
-        let (scale, activation_scale) = (self.scale(), self.activations().scales()[token]);
-        for (out, &sum) in self.out(token, group).iter_mut().zip(sums) {
-            *out = sum as f32 * scale / activation_scale;
+        let (scale, activation_scale) = (self.product.scale, self.activations().scales()[token]);
+        let mut results = [0.0; GROUP_ROWS];
+        for (result, &sum) in results.iter_mut().zip(sums) {
+            *result = sum as f32 * scale / activation_scale;
+        }
+        let out = self.out(token, group);
+        match out.first_chunk_mut() {
+            Some(out) => *out = results,
+            None => out.copy_from_slice(&results[..out.len()]),
         }
     }
+}
+
+/// `range` in pieces of `size`, the last perhaps shorter.
+pub(super) fn pieces(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    range.clone().step_by(size).map(move |start| start..range.end.min(start + size))
 }
