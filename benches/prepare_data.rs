@@ -6,6 +6,7 @@ use bitnet::data::documents::{BadRecords, DocumentSettings, Documents, Sources};
 use bitnet::data::prepare::{Encode, Event, HeldOut, Outcome, PrepareSettings, Progress, UNIT_BYTES, prepare};
 use bitnet::data::read_tokenizer;
 use bitnet::random::Random;
+use bitnet::report::peak_memory_bytes;
 use bitnet::{Context, Error, Result};
 use clap::{Parser, ValueEnum};
 use std::fs::{self, File};
@@ -233,11 +234,4 @@ fn prepare_corpus(arguments: &Arguments, sources: &Sources, tokenizer: &dyn Enco
         Outcome::Finished(_) => Ok(last),
         Outcome::Stopped => Err(Error::ours("it stopped, and nobody asked it to")),
     }
-}
-
-/// The most resident memory that this process ever had; Linux only.
-fn peak_memory_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }

@@ -78,17 +78,25 @@ impl Corpus {
         Prepared::open(&directory)
     }
 
-    /// What was prepared, if it is of use: files of this machine have to be as they were; what came from the hub is taken as it is.
+    /// What was prepared, if it is of use: files of this machine, a tokenizer's too, have to be as they were; what came from the hub is
+    /// taken as it is.
     ///
     /// # Errors
     /// The user's: a file of this machine that is missing.
     pub fn up_to_date(&self) -> Result<Option<Prepared>> {
         let Ok(prepared) = self.open() else { return Ok(None) };
-        let is_same = match &self.text.source {
-            TextSource::Files(_) => self.sources(&Fetched::default())? == prepared.manifest().sources,
+        let manifest = prepared.manifest();
+        let is_same_text = match &self.text.source {
+            TextSource::Files(_) => self.sources(&Fetched::default())? == manifest.sources,
             TextSource::Hub(_) => true,
         };
-        Ok(is_same.then_some(prepared))
+        let is_same_tokenizer = match &self.tokenizer {
+            TokenizerConfig::File(path) => {
+                content_hash(read_tokenizer(Path::new(path))?.to_json()?.as_bytes()) == manifest.tokenizer.blake3
+            }
+            TokenizerConfig::Characters | TokenizerConfig::BytePair(_) | TokenizerConfig::Hub(_) => true,
+        };
+        Ok((is_same_text && is_same_tokenizer).then_some(prepared))
     }
 
     /// Prepares it with so many threads, unless it is [up to date](Self::up_to_date). Long work: the tokenizer is learned first,

@@ -45,6 +45,20 @@ fn characters_are_those_of_the_corpus_and_the_end_is_held_out() {
 }
 
 #[test]
+fn another_tokenizer_under_the_same_name_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("own.json");
+    let write = |alphabet: &str| fs::write(&path, Tokenizer::characters(alphabet, 64).unwrap().to_json().unwrap()).unwrap();
+    let corpus = corpus(directory.path(), TokenizerConfig::File(path.display().to_string()));
+    write("abcdefghijklmnopqrstuvwxyz ,.\n");
+    let first = prepared(&corpus);
+    assert!(corpus.up_to_date().unwrap().is_some());
+    write("zyxwvutsrqponmlkjihgfedcba ,.\n");
+    assert!(corpus.up_to_date().unwrap().is_none());
+    assert_ne!(prepared(&corpus).fingerprint(), first.fingerprint());
+}
+
+#[test]
 fn what_is_prepared_is_taken_as_it_is_until_the_text_changes() {
     let directory = tempfile::tempdir().unwrap();
     let corpus = corpus(directory.path(), TokenizerConfig::BytePair(BytePairConfig { vocab_size: 270, sample_megabytes: 1 }));

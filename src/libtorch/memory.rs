@@ -3,8 +3,7 @@
 use std::fs;
 
 /// Freed memory stays with the process up to blocks of so many bytes; the largest that glibc takes.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const LARGEST_KEPT: libc::c_int = 32 << 20;
+const LARGEST_KEPT: usize = 32 << 20;
 /// The heap grows by so many bytes more than are asked for, which cost nothing until they are used, so that all of it has large pages.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const GROWTH: libc::c_int = 256 << 20;
@@ -15,7 +14,7 @@ pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: mallopt only sets thresholds of the allocator.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST_KEPT);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGEST_KEPT as libc::c_int);
         libc::mallopt(libc::M_TRIM_THRESHOLD, i32::MAX);
         libc::mallopt(libc::M_TOP_PAD, GROWTH);
     }
@@ -30,7 +29,7 @@ pub fn use_large_pages() -> u64 {
 /// Addresses of the heap and of tensors beside it: private, writable, of no file, and no smaller than freed memory that is kept.
 fn large_regions() -> impl Iterator<Item = (usize, usize)> {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let regions: Vec<_> = maps.lines().filter_map(region).filter(|(start, end)| end - start >= 32 << 20).collect();
+    let regions: Vec<_> = maps.lines().filter_map(region).filter(|(start, end)| end - start >= LARGEST_KEPT).collect();
     regions.into_iter()
 }
 
