@@ -178,6 +178,12 @@ format:
 kill-loop kills="20": setup
     BITNET_KILLS="$1" cargo test --release --test kill_loop -- --nocapture
 
+# Prompts and generation, tokens a second, and the share of the machine's limits (--model ID or FOLDER, --random 2b4t)
+[group('development')]
+[no-exit-message]
+bench-inference *flags:
+    @cargo run --release --no-default-features --features text --bin bench-inference -- "$@"
+
 # One training step against PyTorch's, by turns (--configs arithmetic, --rounds 6, --out FILE, --profile, --without-pytorch)
 [group('development')]
 [no-exit-message]
@@ -188,4 +194,4 @@ bench-training *flags: setup
 # Print the shell completions of every binary (bash, zsh, fish)
 [group('development')]
 completions shell: setup
-    @for binary in train evaluate chat generate check-status plot-loss estimate prepare-data train-tokenizer new-model; do cargo run --release --bin "$binary" -- --completions "$1"; done
+    @for binary in train evaluate chat generate bench-inference check-status plot-loss estimate prepare-data train-tokenizer new-model; do cargo run --release --bin "$binary" -- --completions "$1"; done

@@ -1,15 +1,15 @@
 //! How fast packed matrices are multiplied: the share of the memory's bandwidth that one token reaches, and the operations a second of a
 //! prompt, by kernel and by number of threads, on the shapes of BitNet 2B-4T.
 
+use bitnet::ternary::bandwidth;
 use bitnet::ternary::bytes::SharedBytes;
 use bitnet::ternary::int8_rows::Int8Rows;
 use bitnet::ternary::kernels::Kernel;
 use bitnet::ternary::matrix::PackedMatrix;
 use bitnet::ternary::multiply::multiply_with;
-use bitnet::ternary::threads::{Threads, share};
+use bitnet::ternary::threads::Threads;
 use bitnet::{Error, Result};
 use clap::Parser;
-use std::hint::black_box;
 use std::io::{Write, stderr, stdout};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,9 +19,6 @@ const EXPLANATION: &str = "\
 Weights of one token come from memory: each product takes the next matrix of a working set as large as a model. Bandwidth is that of \
 reading the same bytes, two streams a thread. Of the repetitions of a product, and of the reading of a piece, the fastest counts, which \
 other programs disturbed least.";
-
-/// What is read at a time where bandwidth is measured.
-const PIECE_BYTES: usize = 4 << 20;
 
 /// How fast packed matrices are multiplied
 #[derive(Debug, Parser)]
@@ -83,7 +80,7 @@ impl Bench {
         let size = self.region.len() as f64 / 1e6;
         writeln!(out, "one token, working set of {size:.0} MB: GB/s, and share of the bandwidth of reading\n")?;
         self.row("threads", |threads| Ok(threads.num_threads().to_string()))?;
-        let bandwidths: Vec<f64> = self.pools.iter().map(|threads| self.bandwidth(threads)).collect::<Result<_>>()?;
+        let bandwidths: Vec<f64> = self.pools.iter().map(|threads| self.bandwidth(threads)).collect();
         let bandwidth = |threads: &Threads| bandwidths[self.pools.iter().position(|pool| std::ptr::eq(pool, threads)).unwrap_or(0)];
         self.row("reading", |threads| Ok(format!("{:.1}", bandwidth(threads))))?;
         for &kernel in &self.kernels {
@@ -119,15 +116,8 @@ impl Bench {
     }
 
     /// GB/s of adding up the working set.
-    fn bandwidth(&self, threads: &Threads) -> Result<f64> {
-        let pieces: Vec<&[u8]> = self.region.chunks_exact(PIECE_BYTES).collect();
-        let seconds = self.fastest(pieces.len(), |piece| {
-            threads.run(|index, num_threads| {
-                black_box(sum(&pieces[piece][share(PIECE_BYTES, index, num_threads)]));
-            });
-            Ok(())
-        })?;
-        Ok((pieces.len() * PIECE_BYTES) as f64 / seconds / 1e9)
+    fn bandwidth(&self, threads: &Threads) -> f64 {
+        bandwidth::measure(&self.region, threads, Duration::from_secs_f64(self.arguments.seconds))
     }
 
     /// GB/s of packed weights for one token, each product with the next matrices of the working set.
@@ -211,19 +201,4 @@ fn quantized(kernel: Kernel, tokens: usize, columns: usize) -> Result<Int8Rows> 
     let mut activations = Int8Rows::new();
     activations.quantize_with(kernel, &floats(tokens * columns), columns, None)?;
     if activations.tokens() == tokens { Ok(activations) } else { Err(Error::ours("tokens are missing")) }
-}
-
-/// The sum of all bytes, eight at a time: two streams, which is faster than one or four, in as many sums as vectors need.
-fn sum(bytes: &[u8]) -> u64 {
-    const STEP: usize = 128;
-    let (first, second) = bytes.split_at(bytes.len() / 2);
-    let mut sums = [[0u64; STEP / 8]; 2];
-    for (first, second) in first.as_chunks::<STEP>().0.iter().zip(second.as_chunks::<STEP>().0) {
-        for (sums, step) in sums.iter_mut().zip([first, second]) {
-            for (sum, eight) in sums.iter_mut().zip(step.as_chunks::<8>().0) {
-                *sum = sum.wrapping_add(u64::from_le_bytes(*eight));
-            }
-        }
-    }
-    sums.as_flattened().iter().fold(0, |sum, next| sum.wrapping_add(*next))
 }

@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod data;
+pub mod dense;
 pub mod error;
 pub mod inference;
 #[cfg(feature = "torch")]

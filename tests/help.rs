@@ -13,6 +13,8 @@ fn program(name: &str) -> Command {
         "train-tokenizer" => env!("CARGO_BIN_EXE_train-tokenizer"),
         #[cfg(feature = "text")]
         "generate" => env!("CARGO_BIN_EXE_generate"),
+        #[cfg(feature = "text")]
+        "bench-inference" => env!("CARGO_BIN_EXE_bench-inference"),
         #[cfg(feature = "torch")]
         "train" => env!("CARGO_BIN_EXE_train"),
         #[cfg(feature = "torch")]
@@ -67,6 +69,6 @@ macro_rules! binaries {
 
 binaries!(check_status "check-status", plot_loss "plot-loss", estimate "estimate");
 #[cfg(feature = "text")]
-binaries!(train_tokenizer "train-tokenizer", generate "generate");
+binaries!(train_tokenizer "train-tokenizer", generate "generate", bench_inference "bench-inference");
 #[cfg(feature = "torch")]
 binaries!(train "train", evaluate "evaluate", chat "chat", new_model "new-model");

@@ -140,20 +140,37 @@ impl Store {
         }
     }
 
-    /// The first `count` rows of `head`.
-    pub fn rows(&self, head: usize, count: usize) -> Rows<'_> {
+    /// The first `count` rows of `head`; none where numbers are kept in another format.
+    pub fn rows<T: CacheNumber>(&self, head: usize, count: usize) -> &[T] {
         let start = head * self.capacity * self.width;
-        let place = start..start + count * self.width;
-        match &self.numbers {
-            Numbers::Float32(numbers) => Rows::Float32(&numbers[place]),
-            Numbers::Bfloat16(numbers) => Rows::Bfloat16(&numbers[place]),
+        T::numbers(self).get(start..start + count * self.width).unwrap_or_default()
+    }
+}
+
+impl LayerCache {
+    /// Of its numbers.
+    pub fn format(&self) -> CacheFormat {
+        match self.first.numbers {
+            Numbers::Float32(_) => CacheFormat::Float32,
+            Numbers::Bfloat16(_) => CacheFormat::Bfloat16,
         }
     }
 }
 
-/// Rows of a store, one behind the other.
-#[derive(Clone, Copy)]
-pub(super) enum Rows<'a> {
-    Float32(&'a [f32]),
-    Bfloat16(&'a [Bf16]),
+/// A type of number that a cache keeps.
+pub(super) trait CacheNumber: Number {
+    /// All numbers of a store of this type.
+    fn numbers(store: &Store) -> &[Self];
+}
+
+impl CacheNumber for f32 {
+    fn numbers(store: &Store) -> &[f32] {
+        if let Numbers::Float32(numbers) = &store.numbers { numbers } else { &[] }
+    }
+}
+
+impl CacheNumber for Bf16 {
+    fn numbers(store: &Store) -> &[Bf16] {
+        if let Numbers::Bfloat16(numbers) = &store.numbers { numbers } else { &[] }
+    }
 }

@@ -2,10 +2,10 @@
 //! activations are not quantized have a plain float32 product: slow, and there to compare with.
 
 use super::norm::RmsNorm;
-use super::number::dot;
 use super::parallel::for_each_piece;
 use super::weights::{ProjectionWeights, Weights};
 use crate::config::{ActivationQuantizer, ModelConfig, NormPlacement, ProjectionShape, WeightQuantizer};
+use crate::dense::{Level, products};
 use crate::ternary::int8_rows::Int8Rows;
 use crate::ternary::matrix::PackedMatrix;
 use crate::ternary::multiply::multiply_many;
@@ -146,8 +146,7 @@ impl BitLinear {
         let outputs = weights.len() / inputs;
         for (row, output) in rows.chunks_exact(inputs).zip(output.chunks_exact_mut(outputs)) {
             for_each_piece(threads, output, PLAIN_ROWS, PLAIN_ROWS * inputs, |piece, output| {
-                let weights = weights[piece * PLAIN_ROWS * inputs..].chunks_exact(inputs);
-                output.iter_mut().zip(weights).for_each(|(output, weights)| *output = dot(weights, row));
+                products(Level::best(), &weights[piece * PLAIN_ROWS * inputs..], row, inputs, output);
             });
         }
     }

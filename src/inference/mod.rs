@@ -19,6 +19,7 @@ mod model;
 mod norm;
 mod number;
 mod parallel;
+mod random_folder;
 mod ranking;
 #[cfg(test)]
 mod reference;
@@ -40,6 +41,7 @@ pub use cache::{Cache, CacheFormat};
 pub use engine::Engine;
 pub use generate::{Continuation, Ending, GenerationOptions, Piece, Summary, generate};
 pub use model::{LoadOptions, Model};
+pub use random_folder::write_random_folder;
 pub use sampling::{LogProbabilities, Sampler, SamplingOptions, TokenLogProbability, log_probabilities};
 pub use stop_strings::StopStrings;
 pub use table::HeadFormat;

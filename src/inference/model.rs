@@ -85,6 +85,11 @@ impl Model {
         &self.config
     }
 
+    /// Bytes of the head, which every generated token reads.
+    pub fn head_bytes(&self) -> usize {
+        self.head.as_ref().unwrap_or(&self.embedding).num_bytes()
+    }
+
     /// A cache for a text of up to `capacity` tokens, but never beyond the model's context.
     ///
     /// # Errors
@@ -106,7 +111,7 @@ impl Model {
     /// workspace has room for, a cache of another model. Nothing has been read then.
     pub fn forward<'w>(&self, batch: &mut [Chunk<'_>], workspace: &'w mut Workspace) -> Result<&'w [f32]> {
         self.refuse_misfits(batch, workspace)?;
-        let Workspace { rows, rotary, buffers, logits, .. } = workspace;
+        let Workspace { rows, rotary, buffers, logits, scratch, .. } = workspace;
         rows.clear();
         for (index, chunk) in batch.iter().enumerate() {
             rows.extend((0..chunk.tokens.len()).map(|offset| Row { chunk: index, position: chunk.cache.len() + offset }));
@@ -120,7 +125,7 @@ impl Model {
             block.forward(&mut Pass { chunks: batch, rows, rotary, buffers, threads: &self.threads, layer })?;
         }
         batch.iter_mut().for_each(|chunk| chunk.cache.advance(chunk.tokens.len()));
-        self.logits(batch, &mut buffers.residual, logits);
+        self.logits(batch, &mut buffers.residual, logits, scratch);
         Ok(logits)
     }
 
@@ -154,21 +159,20 @@ impl Model {
         Ok(())
     }
 
-    /// Of the wanted rows of `hidden`, which are normed in place.
-    fn logits(&self, batch: &[Chunk<'_>], hidden: &mut [f32], logits: &mut Vec<f32>) {
+    /// Of the wanted rows of `hidden`, which are moved to its beginning and normed there.
+    fn logits(&self, batch: &[Chunk<'_>], hidden: &mut [f32], logits: &mut Vec<f32>, scratch: &mut Vec<f32>) {
         let (width, size) = (self.config.hidden_size, self.config.vocab_size);
-        let head = self.head.as_ref().unwrap_or(&self.embedding);
-        logits.resize(batch.iter().map(|chunk| chunk.logits.count(chunk.tokens.len())).sum::<usize>() * size, 0.0);
-        let mut logits = logits.chunks_exact_mut(size);
-        let mut end = 0;
+        let (mut end, mut num_wanted) = (0, 0);
         for chunk in batch {
             end += chunk.tokens.len();
             let wanted = chunk.logits.count(chunk.tokens.len());
-            for (row, logits) in hidden[(end - wanted) * width..end * width].chunks_exact_mut(width).zip(&mut logits) {
-                self.norm.apply(row);
-                head.product(row, logits, &self.threads);
-            }
+            hidden.copy_within((end - wanted) * width..end * width, num_wanted * width);
+            num_wanted += wanted;
         }
+        let hidden = &mut hidden[..num_wanted * width];
+        hidden.chunks_exact_mut(width).for_each(|row| self.norm.apply(row));
+        logits.resize(num_wanted * size, 0.0);
+        self.head.as_ref().unwrap_or(&self.embedding).products(hidden, logits, scratch, &self.threads);
     }
 }
 

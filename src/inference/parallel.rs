@@ -16,9 +16,14 @@ pub(super) fn for_each_piece<T: Send>(
     compute: impl Fn(usize, &mut [T]) + Sync,
 ) {
     let length = length.max(1);
-    if output.len() <= length || operations.saturating_mul(output.len() / length) < FEW_OPERATIONS {
+    if output.len() <= length || !is_worth_threads(operations.saturating_mul(output.len() / length)) {
         output.chunks_mut(length).enumerate().for_each(|(index, piece)| compute(index, piece));
         return;
     }
     threads.for_each(output.chunks_mut(length).enumerate(), |(index, piece)| compute(index, piece));
+}
+
+/// Whether so many multiplications are worth waking threads.
+pub(super) fn is_worth_threads(operations: usize) -> bool {
+    operations >= FEW_OPERATIONS
 }

@@ -1,15 +1,18 @@
 //! The table of a row a token: the embedding, and the head that gives every token its logit. It is most of a small model's bytes, so its
 //! numbers may be narrower than float32.
 
-use super::number::{Bf16, Number, dot};
+use super::number::{Bf16, Number};
 use super::parallel::for_each_piece;
 use super::tensors::StoredTensor;
 use crate::Result;
+use crate::dense::{Level, products};
 use crate::ternary::threads::Threads;
 use safetensors::Dtype;
 
 /// Rows that a thread takes at a time.
 const ROWS: usize = 64;
+/// Tokens whose logits are computed while the table is read once.
+const TOGETHER: usize = 16;
 /// The largest code of 8 bits.
 const LARGEST_CODE: f32 = 127.0;
 
@@ -83,22 +86,56 @@ impl Table {
         }
     }
 
-    /// `logits[j] = Σ_k hidden[k] · table[j, k]` for every row.
-    pub fn product(&self, hidden: &[f32], logits: &mut [f32], threads: &Threads) {
-        match &self.numbers {
-            Numbers::Float32(numbers) => product(numbers, None, hidden, logits, threads),
-            Numbers::Bfloat16(numbers) => product(numbers, None, hidden, logits, threads),
-            Numbers::Int8 { codes, scales } => product(codes, Some(scales), hidden, logits, threads),
+    /// `logits[i, j] = Σ_k hidden[i, k] · table[j, k]`: `hidden` is `[tokens, columns]`, `logits` `[tokens, rows]`.
+    pub fn products(&self, hidden: &[f32], logits: &mut [f32], scratch: &mut Vec<f32>, threads: &Threads) {
+        let rows = self.num_rows();
+        for (hidden, logits) in hidden.chunks(TOGETHER * self.columns).zip(logits.chunks_mut(TOGETHER * rows)) {
+            let tokens = hidden.len() / self.columns;
+            if tokens == 1 {
+                self.rows_of_products(hidden, logits, threads);
+                continue;
+            }
+            scratch.resize(tokens * rows, 0.0);
+            self.rows_of_products(hidden, scratch, threads);
+            for_each_piece(threads, logits, rows, rows, |token, logits| {
+                logits.iter_mut().zip(scratch[token..].iter().step_by(tokens)).for_each(|(logit, product)| *logit = *product);
+            });
         }
     }
-}
 
-fn product<T: Number>(numbers: &[T], scales: Option<&[f32]>, hidden: &[f32], logits: &mut [f32], threads: &Threads) {
-    let columns = hidden.len();
-    for_each_piece(threads, logits, ROWS, ROWS * columns, |piece, logits| {
-        let first = piece * ROWS;
-        for (index, (logit, row)) in logits.iter_mut().zip(numbers[first * columns..].chunks_exact(columns)).enumerate() {
-            *logit = dot(row, hidden) * scales.map_or(1.0, |scales| scales[first + index]);
+    /// `out[j, i]`, `[rows, tokens]`, so that each thread writes rows of its own.
+    fn rows_of_products(&self, hidden: &[f32], out: &mut [f32], threads: &Threads) {
+        let (columns, tokens) = (self.columns, hidden.len() / self.columns);
+        for_each_piece(threads, out, ROWS * tokens, ROWS * hidden.len(), |piece, out| {
+            let first = piece * ROWS;
+            let place = first * columns..(first + out.len() / tokens) * columns;
+            match &self.numbers {
+                Numbers::Float32(numbers) => products(Level::best(), &numbers[place], hidden, columns, out),
+                Numbers::Bfloat16(numbers) => products(Level::best(), &numbers[place], hidden, columns, out),
+                Numbers::Int8 { codes, scales } => {
+                    products(Level::best(), &codes[place], hidden, columns, out);
+                    let rows = out.chunks_exact_mut(tokens).zip(&scales[first..]);
+                    rows.for_each(|(row, scale)| row.iter_mut().for_each(|number| *number *= scale));
+                }
+            }
+        });
+    }
+
+    fn num_rows(&self) -> usize {
+        let numbers = match &self.numbers {
+            Numbers::Float32(numbers) => numbers.len(),
+            Numbers::Bfloat16(numbers) => numbers.len(),
+            Numbers::Int8 { codes, .. } => codes.len(),
+        };
+        numbers / self.columns
+    }
+
+    /// Bytes of its numbers.
+    pub fn num_bytes(&self) -> usize {
+        match &self.numbers {
+            Numbers::Float32(numbers) => size_of_val(&numbers[..]),
+            Numbers::Bfloat16(numbers) => size_of_val(&numbers[..]),
+            Numbers::Int8 { codes, scales } => codes.len() + size_of_val(&scales[..]),
         }
-    });
+    }
 }

@@ -47,6 +47,8 @@ pub struct Workspace {
     pub(super) rotary: Rotary,
     pub(super) buffers: Buffers,
     pub(super) logits: Vec<f32>,
+    /// Logits of several tokens before they are sorted by token.
+    pub(super) scratch: Vec<f32>,
 }
 
 /// A layer's view of a pass.
@@ -95,6 +97,7 @@ impl Workspace {
             rotary: Rotary::new(model.rotary_dim(), model.rope_theta),
             buffers: Buffers::new(model, max_tokens),
             logits: Vec::new(),
+            scratch: Vec::new(),
         }
     }
 
@@ -105,7 +108,7 @@ impl Workspace {
 
     /// Bytes that it takes, logits included.
     pub fn num_bytes(&self) -> usize {
-        self.buffers.num_bytes() + size_of_val(&self.logits[..])
+        self.buffers.num_bytes() + size_of_val(&self.logits[..]) + size_of_val(&self.scratch[..])
     }
 }
 

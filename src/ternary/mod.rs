@@ -6,6 +6,7 @@
 //! nothing.
 
 pub mod activations;
+pub mod bandwidth;
 pub mod bytes;
 pub mod int8_rows;
 pub mod kernels;

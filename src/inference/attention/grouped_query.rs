@@ -1,14 +1,14 @@
 //! Causal attention in which groups of query heads share a key and a value head. The cache holds turned keys, and values.
 
-use super::softmax::attend;
+use super::pieces::{Heads, Piece, Pieces};
 use super::sub_norm;
 use crate::Result;
 use crate::config::ModelConfig;
-use crate::inference::cache::Rows;
+use crate::dense::Memory;
+use crate::inference::cache::{CacheFormat, CacheNumber, LayerCache};
 use crate::inference::linear::BitLinear;
 use crate::inference::norm::RmsNorm;
-use crate::inference::number::{Number, dot};
-use crate::inference::parallel::for_each_piece;
+use crate::inference::number::Bf16;
 use crate::inference::weights::Weights;
 use crate::inference::workspace::{Buffers, Pass};
 
@@ -70,23 +70,25 @@ impl GroupedQueryAttention {
     /// Every query head over the positions up to its own.
     fn mix(&self, pass: &mut Pass<'_, '_>) {
         let Buffers { query, mixed, .. } = &mut *pass.buffers;
-        let (chunks, rows, query, size) = (&*pass.chunks, pass.rows, &*query, self.head_dim);
-        let longest = rows.iter().map(|row| row.position + 1).max().unwrap_or(0);
-        for_each_piece(pass.threads, mixed, size, 2 * longest * size, |piece, mixed| {
-            let (row, head) = (rows[piece / self.num_heads], piece % self.num_heads);
-            let (layer, count) = (&chunks[row.chunk].cache.layers[pass.layer], row.position + 1);
-            let query = &query[piece * size..][..size];
-            match (layer.first.rows(head / self.group, count), layer.second.rows(head / self.group, count)) {
-                (Rows::Float32(keys), Rows::Float32(values)) => attend_head(query, keys, values, mixed),
-                (Rows::Bfloat16(keys), Rows::Bfloat16(values)) => attend_head(query, keys, values, mixed),
-                _ => {} // both stores of a cache have one format
+        let (chunks, query) = (&*pass.chunks, &query[..]);
+        Pieces::new(pass.rows, self.heads(), pass.threads.num_threads(), mixed).for_each(pass.threads, |piece| {
+            let layer = &chunks[piece.chunk()].cache.layers[pass.layer];
+            match layer.format() {
+                CacheFormat::Float32 => self.attend::<f32>(piece, query, layer),
+                CacheFormat::Bfloat16 => self.attend::<Bf16>(piece, query, layer),
             }
         });
     }
-}
 
-/// `softmax(query keysᵀ / √size) values`.
-fn attend_head<T: Number>(query: &[f32], keys: &[T], values: &[T], mixed: &mut [f32]) {
-    let (size, scale) = (query.len(), 1.0 / (query.len() as f32).sqrt());
-    attend(keys.len() / size, |index| scale * dot(&keys[index * size..][..size], query), values, mixed);
+    /// `softmax(query keysᵀ / √size) values`.
+    fn attend<T: CacheNumber>(&self, piece: Piece<'_>, query: &[f32], layer: &LayerCache) {
+        let (size, count) = (self.head_dim, piece.num_positions());
+        let query = |row: usize, head: usize| -> [&[f32]; 2] { [&query[(row * self.num_heads + head) * size..][..size], &[]] };
+        let memory = |group: usize| Memory { keys: [layer.first.rows::<T>(group, count), &[]], values: layer.second.rows(group, count) };
+        piece.attend(self.heads(), 1.0 / (size as f32).sqrt(), query, memory);
+    }
+
+    fn heads(&self) -> Heads {
+        Heads { count: self.num_heads, group: self.group, width: self.head_dim }
+    }
 }

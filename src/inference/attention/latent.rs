@@ -4,14 +4,15 @@
 //! Keys and values are never expanded: what is linear commutes. A query goes through the transposed key part of `kv_b_proj` into the space
 //! of latents, scores and mixes latents there, and the mixed latent goes through the value part (the same paper, section 2.1.2).
 
-use super::softmax::attend;
+use super::pieces::{Heads, Piece, Pieces};
 use super::sub_norm;
 use crate::Result;
 use crate::config::{self, ActivationQuantizer, ModelConfig, NormPlacement, ProjectionShape};
-use crate::inference::cache::Rows;
+use crate::dense::Memory;
+use crate::inference::cache::{CacheFormat, CacheNumber, LayerCache};
 use crate::inference::linear::{BitLinear, quantize_in_place};
 use crate::inference::norm::RmsNorm;
-use crate::inference::number::{Number, add_scaled, dot};
+use crate::inference::number::{Bf16, Number, add_scaled, dot};
 use crate::inference::parallel::for_each_piece;
 use crate::inference::weights::{ProjectionWeights, Weights};
 use crate::inference::workspace::{Buffers, Pass};
@@ -121,16 +122,12 @@ impl LatentAttention {
             let query = &query[piece * head_size..][..key];
             query.iter().zip(rows_of(piece % heads)).for_each(|(feature, row)| add_scaled(absorbed, row, feature * scale));
         });
-        let (chunks, rows, absorbed) = (&*pass.chunks, pass.rows, &*absorbed);
-        let longest = rows.iter().map(|row| row.position + 1).max().unwrap_or(0);
-        for_each_piece(pass.threads, latents, latent, 2 * longest * latent, |piece, mixed| {
-            let (row, query) =
-                (rows[piece / heads], [&absorbed[piece * latent..][..latent], &query[piece * head_size + key..][..head_size - key]]);
-            let (layer, count) = (&chunks[row.chunk].cache.layers[pass.layer], row.position + 1);
-            match (layer.first.rows(0, count), layer.second.rows(0, count)) {
-                (Rows::Float32(latents), Rows::Float32(keys)) => attend_head(query, latents, keys, head_size, mixed),
-                (Rows::Bfloat16(latents), Rows::Bfloat16(keys)) => attend_head(query, latents, keys, head_size, mixed),
-                _ => {} // both stores of a cache have one format
+        let (chunks, absorbed) = (&*pass.chunks, &absorbed[..]);
+        Pieces::new(pass.rows, self.heads(), pass.threads.num_threads(), latents).for_each(pass.threads, |piece| {
+            let layer = &chunks[piece.chunk()].cache.layers[pass.layer];
+            match layer.format() {
+                CacheFormat::Float32 => self.attend::<f32>(piece, absorbed, query, layer),
+                CacheFormat::Bfloat16 => self.attend::<Bf16>(piece, absorbed, query, layer),
             }
         });
         let latents = &*latents;
@@ -139,17 +136,23 @@ impl LatentAttention {
             mixed.iter_mut().zip(rows_of(piece % heads).skip(key)).for_each(|(number, row)| *number = scale * dot(row, latents));
         });
     }
-}
 
-/// `softmax(query · [latent, shared key] / √head_size) latents`: the query is `[in the space of latents, turned]`.
-fn attend_head<T: Number>(query: [&[f32]; 2], latents: &[T], keys: &[T], head_size: usize, mixed: &mut [f32]) {
-    let ([absorbed, turned], scale) = (query, 1.0 / (head_size as f32).sqrt());
-    let (latent, key) = (absorbed.len(), turned.len());
-    let score = |index: usize| {
-        let (latents, keys) = (&latents[index * latent..][..latent], &keys[index * key..][..key]);
-        scale * (dot(latents, absorbed) + dot(keys, turned))
-    };
-    attend(latents.len() / latent, score, latents, mixed);
+    /// `softmax(query · [latent, shared key] / √head_size) latents`: the query is `[in the space of latents, turned]`.
+    fn attend<T: CacheNumber>(&self, piece: Piece<'_>, absorbed: &[f32], query: &[f32], layer: &LayerCache) {
+        let (latent, head_size, count) = (self.sizes.kv_lora_rank, self.sizes.qk_head_dim(), piece.num_positions());
+        let query = |row: usize, head: usize| {
+            let index = row * self.num_heads + head;
+            [&absorbed[index * latent..][..latent], &query[index * head_size..][self.sizes.qk_nope_head_dim..head_size]]
+        };
+        let latents = layer.first.rows::<T>(0, count);
+        let memory = |_| Memory { keys: [latents, layer.second.rows(0, count)], values: latents };
+        piece.attend(self.heads(), 1.0 / (head_size as f32).sqrt(), query, memory);
+    }
+
+    /// All heads share one memory.
+    fn heads(&self) -> Heads {
+        Heads { count: self.num_heads, group: self.num_heads, width: self.sizes.kv_lora_rank }
+    }
 }
 
 impl Query {

@@ -2,7 +2,7 @@
 
 mod grouped_query;
 mod latent;
-mod softmax;
+mod pieces;
 
 use super::norm::RmsNorm;
 use super::weights::Weights;

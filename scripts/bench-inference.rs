@@ -1,0 +1,242 @@
+//! How fast the packed engine reads prompts and continues them: tokens a second by number of threads, the share of the machine's limits, and
+//! memory. For a model on disk, or for random weights of an experiment's shape.
+
+use bitnet::config::{Overrides, resolve};
+use bitnet::inference::{CacheFormat, Chunk, HeadFormat, LoadOptions, Model, Wanted, Workspace, write_random_folder};
+use bitnet::report::{peak_memory_bytes, run_binary, write_completions};
+use bitnet::run::model_folder;
+use bitnet::storage::DISK;
+use bitnet::ternary::bandwidth;
+use bitnet::ternary::threads::Threads;
+use bitnet::{Context, Error, Result};
+use clap::{CommandFactory, Parser, ValueEnum};
+use clap_complete::Shell;
+use std::io::{Write, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const EXPLANATION: &str = "\
+Examples:
+  bench-inference --model mine               a run by id, unique prefix or path, or a model folder
+  bench-inference --random 2b4t              random weights of a published shape
+  bench-inference --random 2b4t --head int8,bfloat16 --threads 1,2,4 --csv figures.csv
+
+A generated token reads every packed weight and the head once, so it cannot be faster than the memory: `share of that` is how near it comes. \
+Prompts are bound by arithmetic: their operations a second count two for each weight of the blocks and token. Each round measures every \
+setting once, by turns; figures are medians.";
+
+/// How fast the packed engine reads prompts and continues them
+#[derive(Debug, Parser)]
+#[command(name = "bench-inference", version, after_help = EXPLANATION)]
+struct Arguments {
+    /// A model folder, a checkpoint, or a run's id, a unique prefix of it or its path; the newest run when absent
+    #[arg(long, conflicts_with = "random")]
+    model: Option<String>,
+    /// Random packed weights of this experiment's shape, such as 2b4t, in the place of a model; kept in models/ for the next call
+    #[arg(long, value_name = "EXPERIMENT")]
+    random: Option<String>,
+    /// Where random models are kept
+    #[arg(long, value_name = "DIR", default_value = "models")]
+    models_dir: PathBuf,
+    /// Numbers of threads
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,2", value_parser = clap::value_parser!(u64).range(1..))]
+    threads: Vec<u64>,
+    /// Tokens of the prompt, at most the model's context
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..))]
+    prompt: u64,
+    /// Tokens that are generated behind the first one, at most what the context leaves
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..))]
+    generate: u64,
+    /// Numbers of embedding and head: as-stored, float32, bfloat16 or int8
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',', default_value = "as-stored", hide_possible_values = true)]
+    head: Vec<HeadFormat>,
+    /// Numbers of the cache: float32 or bfloat16
+    #[arg(long, value_name = "FORMAT", default_value = "float32", hide_possible_values = true)]
+    cache: CacheFormat,
+    /// Measurements of each figure
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+    /// Tokens of a prompt that are read at a time
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..))]
+    chunk: u64,
+    /// Writes the figures there too
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Where runs lie
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs_dir: PathBuf,
+    /// Print a completion script for this shell, then stop
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
+}
+
+/// One line of the table.
+#[derive(serde::Serialize)]
+struct Figures {
+    head: String,
+    threads: u64,
+    prompt_tokens_per_second: f64,
+    prompt_gops: f64,
+    generated_tokens_per_second: f64,
+    reading_gb_per_second: f64,
+    share_of_memory: f64,
+    peak_memory_bytes: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    run_binary(|| measure(&Arguments::parse()))
+}
+
+fn measure(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(shell) = arguments.completions {
+        return write_completions(shell, &mut Arguments::command());
+    }
+    let folder = match &arguments.random {
+        Some(experiment) => arguments.random_folder(experiment)?,
+        None => model_folder(&DISK, &arguments.runs_dir, arguments.model.as_deref())?,
+    };
+    let mut all = Vec::new();
+    for &head in &arguments.head {
+        all.extend(arguments.of_head(&folder, head)?);
+    }
+    if let Some(path) = &arguments.csv {
+        let written = csv::Writer::from_path(path).and_then(|mut writer| {
+            all.iter().try_for_each(|figures| writer.serialize(figures))?;
+            Ok(writer.flush()?)
+        });
+        written.context(|| format!("writing {}", path.display())).map_err(Error::blame_input)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Arguments {
+    /// That of random weights; the first call writes it.
+    fn random_folder(&self, experiment: &str) -> Result<PathBuf> {
+        let resolved = resolve(experiment, &Overrides::default())?.experiment;
+        let folder = self.models_dir.join(format!("random-{}", resolved.experiment));
+        writeln!(stderr(), "random weights: {}", folder.display())?;
+        write_random_folder(&resolved.model, &folder)?;
+        Ok(folder)
+    }
+
+    /// All figures of one kind of head; the model is loaded once for each number of threads.
+    fn of_head(&self, folder: &Path, head_format: HeadFormat) -> Result<Vec<Figures>> {
+        let load =
+            |&threads: &u64| Model::load(folder, &LoadOptions { num_threads: threads as usize, head_format, cache_format: self.cache });
+        let models = self.threads.iter().map(load).collect::<Result<Vec<_>>>()?;
+        let head = head_format.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        let sizes = Sizes::of(&models[0]);
+        self.write_heading(&models[0], &sizes, folder, &head)?;
+        let mut workspace = models[0].new_workspace(self.chunk as usize);
+        let mut seconds = vec![[Vec::new(), Vec::new()]; models.len()];
+        for _ in 0..self.rounds {
+            for (model, [prompts, generations]) in models.iter().zip(&mut seconds) {
+                prompts.push(self.read_prompt(model, &mut workspace)?);
+                generations.push(self.generate(model, &mut workspace)?);
+            }
+        }
+        let region = vec![1; 512 << 20];
+        let mut all = Vec::new();
+        for (&threads, [prompts, generations]) in self.threads.iter().zip(seconds) {
+            let reading = bandwidth::measure(&region, &Threads::new(threads as usize)?, Duration::from_secs(1));
+            let prompt_tokens_per_second = self.num_prompt(&models[0]) as f64 / median(prompts);
+            let generated_tokens_per_second = self.num_generated(&models[0]) as f64 / median(generations);
+            all.push(Figures {
+                head: head.clone(),
+                threads,
+                prompt_tokens_per_second,
+                prompt_gops: 2.0 * sizes.weights * prompt_tokens_per_second / 1e9,
+                generated_tokens_per_second,
+                reading_gb_per_second: reading,
+                share_of_memory: generated_tokens_per_second * (sizes.block_bytes + sizes.head_bytes) / (reading * 1e9),
+                peak_memory_bytes: peak_memory_bytes(),
+            });
+        }
+        all.iter().try_for_each(Figures::write)?;
+        Ok(all)
+    }
+
+    fn write_heading(&self, model: &Model, sizes: &Sizes, folder: &Path, head: &str) -> Result<()> {
+        let (billions, blocks, table) = (sizes.weights / 1e9, sizes.block_bytes / 1e6, sizes.head_bytes / 1e6);
+        let (rows, columns) = (model.config().vocab_size, model.config().hidden_size);
+        let (prompt, generated) = (format!("prompt of {}", self.num_prompt(model)), format!("generation of {}", self.num_generated(model)));
+        let mut out = stdout();
+        writeln!(out, "{}", folder.display())?;
+        writeln!(out, "{billions:.3}B weights in blocks, {blocks:.0} MB; head {rows} x {columns}, {head}, {table:.0} MB\n")?;
+        writeln!(out, "threads  {prompt:>16}  10^9 op/s  {generated:>20}  memory is read at  share of that  most memory")?;
+        Ok(())
+    }
+
+    fn num_prompt(&self, model: &Model) -> usize {
+        (self.prompt as usize).min(model.config().max_position_embeddings)
+    }
+
+    fn num_generated(&self, model: &Model) -> usize {
+        (self.generate as usize).min(model.config().max_position_embeddings.saturating_sub(1)).max(1)
+    }
+
+    /// Seconds that a prompt takes up to its first logits.
+    fn read_prompt(&self, model: &Model, workspace: &mut Workspace) -> Result<f64> {
+        let (count, vocabulary) = (self.num_prompt(model), model.config().vocab_size);
+        let tokens: Vec<u32> = (0..count).map(|index| (index.wrapping_mul(7919) % vocabulary) as u32).collect();
+        let mut cache = model.new_cache(count)?;
+        let start = Instant::now();
+        model.read(&tokens, &mut cache, workspace)?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Seconds that the likeliest tokens behind a first one take, one after the other.
+    fn generate(&self, model: &Model, workspace: &mut Workspace) -> Result<f64> {
+        let count = self.num_generated(model);
+        let mut cache = model.new_cache(count + 1)?;
+        let mut token = [0];
+        // It takes what a prompt left in the caches of the processor.
+        model.read(&token, &mut cache, workspace)?;
+        let start = Instant::now();
+        for _ in 0..count {
+            let logits = model.forward(&mut [Chunk { cache: &mut cache, tokens: &token, logits: Wanted::Last }], workspace)?;
+            let likeliest = logits.iter().enumerate().max_by(|left, right| left.1.total_cmp(right.1));
+            token = [likeliest.map_or(0, |(index, _)| index as u32)];
+        }
+        Ok(start.elapsed().as_secs_f64())
+    }
+}
+
+impl Figures {
+    fn write(&self) -> Result<()> {
+        let memory = self.peak_memory_bytes.map_or_else(|| "unknown".to_owned(), |bytes| format!("{:.2} GB", bytes as f64 / 1e9));
+        writeln!(
+            stdout(),
+            "{:>7}  {:>10.1} tok/s  {:>9.0}  {:>14.2} tok/s  {:>12.1} GB/s  {:>11.0} %  {memory:>11}",
+            self.threads,
+            self.prompt_tokens_per_second,
+            self.prompt_gops,
+            self.generated_tokens_per_second,
+            self.reading_gb_per_second,
+            100.0 * self.share_of_memory,
+        )?;
+        Ok(())
+    }
+}
+
+/// What a generated token reads.
+struct Sizes {
+    weights: f64,
+    block_bytes: f64,
+    head_bytes: f64,
+}
+
+impl Sizes {
+    fn of(model: &Model) -> Self {
+        let config = model.config();
+        let block: usize = config.projections().iter().map(|shape| shape.inputs * shape.outputs).sum();
+        let weights = (block * config.num_hidden_layers) as f64;
+        Self { weights, block_bytes: weights / 4.0, head_bytes: model.head_bytes() as f64 }
+    }
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}

@@ -1,0 +1,126 @@
+//! Rows of a matrix times rows of activations: what a head computes, and how queries meet keys.
+
+use super::level::{Level, Work};
+use super::number::{LANES, Number};
+use super::simd::Simd;
+
+/// Matrix rows that are read side by side.
+pub(super) const ROWS: usize = 4;
+/// Bytes between what is multiplied and what is asked for ahead: hardware alone stops at the end of a page.
+const AHEAD: usize = 4096;
+/// Bytes that memory delivers at once.
+const LINE: usize = 64;
+
+/// `out[j, i] = Σ_k matrix[j, k] · activations[i, k]`: `out` is `[rows, tokens]`, `matrix` `[rows, columns]`, `activations` `[tokens,
+/// columns]`. The order of the sums depends on `columns` alone. Lengths that do not fit compute less.
+pub fn products<T: Number>(level: Level, matrix: &[T], activations: &[f32], columns: usize, out: &mut [f32]) {
+    level.run(Products { matrix, activations, columns, out });
+}
+
+struct Products<'a, T> {
+    matrix: &'a [T],
+    activations: &'a [f32],
+    columns: usize,
+    out: &'a mut [f32],
+}
+
+impl<T: Number> Work for Products<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { matrix, activations, columns, out } = self;
+        let tokens = activations.len() / columns.max(1);
+        if tokens == 0 {
+            return;
+        }
+        let token = |index: usize| &activations[index * columns..][..columns];
+        let num_rows = (matrix.len() / columns).min(out.len() / tokens);
+        for (group, out) in out[..num_rows * tokens].chunks_mut(ROWS * tokens).enumerate() {
+            let rows = four(|index| &matrix[(group * ROWS + index.min(out.len() / tokens - 1)) * columns..][..columns]);
+            let mut first = 0;
+            while first < tokens {
+                first += match tokens - first {
+                    4.. => put(simd, rows, four(|index| token(first + index)), first, tokens, out),
+                    2.. => put(simd, rows, [token(first), token(first + 1)], first, tokens, out),
+                    _ => put(simd, rows, [token(first)], first, tokens, out),
+                };
+            }
+        }
+    }
+}
+
+/// Writes the products of four rows and some tokens from `first` on into `out`, `[rows, tokens]`; gives how many tokens.
+#[inline(always)]
+fn put<S: Simd, T: Number, const TOKENS: usize>(
+    simd: S,
+    rows: [&[T]; ROWS],
+    activations: [&[f32]; TOKENS],
+    first: usize,
+    tokens: usize,
+    out: &mut [f32],
+) -> usize {
+    let sums = dots(simd, rows, activations);
+    for (index, sums) in sums.iter().enumerate() {
+        out[first + index..].iter_mut().step_by(tokens).zip(sums).for_each(|(out, sum)| *out = *sum);
+    }
+    TOKENS
+}
+
+/// The products of four rows with some others, all equally long.
+#[inline(always)]
+pub(super) fn dots<S: Simd, T: Number, const OTHERS: usize>(
+    simd: S,
+    rows: [&[T]; ROWS],
+    others: [&[f32]; OTHERS],
+) -> [[f32; ROWS]; OTHERS] {
+    let mut sums = [[simd.splat(0.0); ROWS]; OTHERS];
+    let chunks = four(|row| rows[row].as_chunks::<LANES>().0);
+    let count = chunks[0].len();
+    for at in 0..count {
+        let vectors = [ahead(simd, chunks[0], at), ahead(simd, chunks[1], at), ahead(simd, chunks[2], at), ahead(simd, chunks[3], at)];
+        for (sums, other) in sums.iter_mut().zip(others) {
+            add_products(simd, sums, vectors, simd.load(&other.as_chunks().0[at]));
+        }
+    }
+    if count * LANES < rows[0].len() {
+        let vectors = [rest(simd, rows[0]), rest(simd, rows[1]), rest(simd, rows[2]), rest(simd, rows[3])];
+        for (sums, other) in sums.iter_mut().zip(others) {
+            add_products(simd, sums, vectors, rest(simd, other));
+        }
+    }
+    let mut totals = [[0.0; ROWS]; OTHERS];
+    for (totals, sums) in totals.iter_mut().zip(sums) {
+        *totals = simd.totals(sums);
+    }
+    totals
+}
+
+#[inline(always)]
+fn add_products<S: Simd>(simd: S, sums: &mut [S::Vector; ROWS], rows: [S::Vector; ROWS], other: S::Vector) {
+    for (sum, row) in sums.iter_mut().zip(rows) {
+        *sum = simd.multiply_add(row, other, *sum);
+    }
+}
+
+/// 16 numbers of a row, and memory a page further asked for.
+#[inline(always)]
+fn ahead<S: Simd, T: Number>(simd: S, chunks: &[[T; LANES]], at: usize) -> S::Vector {
+    if at.is_multiple_of(LINE / size_of::<[T; LANES]>()) {
+        simd.prefetch(chunks[at].as_ptr().cast::<u8>().wrapping_add(AHEAD));
+    }
+    T::load(simd, &chunks[at])
+}
+
+/// What the last vector of a row leaves over, and zeros.
+#[inline(always)]
+pub(super) fn rest<S: Simd, T: Number>(simd: S, row: &[T]) -> S::Vector {
+    let mut numbers = [T::default(); LANES];
+    numbers.iter_mut().zip(row.as_chunks::<LANES>().1).for_each(|(number, stored)| *number = *stored);
+    T::load(simd, &numbers)
+}
+
+#[inline(always)]
+pub(super) fn four<T>(each: impl Fn(usize) -> T) -> [T; ROWS] {
+    [each(0), each(1), each(2), each(3)]
+}
