@@ -178,7 +178,7 @@ fn write_note(answer: &Answer) -> Result<()> {
         Ending::EndToken | Ending::StopString => "",
     };
     if answer.num_dropped > 0 {
-        note += &format!("; the oldest {} turns no longer fit and are forgotten", answer.num_dropped);
+        note += &format!("; turns forgotten that no longer fit: {}", answer.num_dropped);
     }
     let mut styled = Styled::default();
     styled.push(Emphasis::Faint, note).end_line();

@@ -67,6 +67,11 @@ fn a_chat_beyond_the_context_goes_on_without_its_oldest_turns() {
     // A turn with its answer has 40 tokens, the next one 22, and 9 are to come: more than 64.
     let answer = format!("{}\n", continuation(&dir, "user to be or not. so ", "9"));
     assert_eq!(said(&dir, &["--max-new-tokens", "9"], &"to be or not\n".repeat(5)), answer.repeat(5));
+    let roomy = with_template(&ModelConfig { max_position_embeddings: 256, ..config() });
+    let text = said(&roomy, &["--max-new-tokens", "9"], &"to be or not\n".repeat(7));
+    // Six turns fit; with the seventh, turns go until a quarter of the context is free: four of them stay.
+    let turns: String = text.lines().skip(2).take(4).map(|answer| format!("user to be or not. assistant {answer}. ")).collect();
+    assert_eq!(text.lines().nth(6), Some(&*continuation(&roomy, &format!("{turns}user to be or not. so "), "9")));
     let long = "a".repeat(70);
     assert!(refused(&dir, &[], &format!("{long}\n")).contains("more than the model's context of 64"));
 }

@@ -10,8 +10,9 @@ use std::path::Path;
 const TOKENS_AT_A_TIME: usize = 256;
 /// Tokens that are remembered, where the model's context is longer.
 const LONGEST: usize = 1 << 15;
-/// Of the context, the share that is kept free for an answer.
-const SHARE_OF_ANSWER: usize = 4;
+/// A quarter of the context is kept free for an answer, and one more once turns have to be forgotten: what is left is read anew, which
+/// should not be at every turn.
+const SHARES: usize = 4;
 
 /// An engine and what was said to it.
 pub struct Conversation {
@@ -19,7 +20,11 @@ pub struct Conversation {
     memory: Memory,
     workspace: Workspace,
     options: GenerationOptions,
+    system: Option<Message>,
+    /// All that was said since the last reset.
     messages: Vec<Message>,
+    /// The first of them that still fits.
+    first: usize,
     room: usize,
 }
 
@@ -37,7 +42,7 @@ impl Conversation {
         let room = engine.model.config().max_position_embeddings.min(LONGEST);
         options.stop.extend(engine.template.iter().flat_map(|template| template.stop_strings()));
         let (memory, workspace) = (Memory::new(&engine, room)?, engine.model.new_workspace(TOKENS_AT_A_TIME.min(room)));
-        Ok(Self { engine, memory, workspace, options, messages: Vec::new(), room })
+        Ok(Self { engine, memory, workspace, options, system: None, messages: Vec::new(), first: 0, room })
     }
 
     /// Whether it takes turns; otherwise each prompt is continued for itself.
@@ -78,29 +83,35 @@ impl Conversation {
             let text = self.messages.last().map_or("", |message| &message.content);
             return Ok((self.engine.encode_prompt(text)?, 0));
         }
-        let answer = self.options.max_new_tokens.min(self.room / SHARE_OF_ANSWER);
-        let (mut kept, mut num_dropped) = (self.messages.clone(), 0);
+        let answer = self.options.max_new_tokens.min(self.room / SHARES);
+        let (mut most, mut num_dropped) = (self.room, 0);
         loop {
+            let kept: Vec<Message> = self.system.iter().chain(&self.messages[self.first..]).cloned().collect();
             let ids = self.engine.encode_chat(&kept)?;
-            if ids.len() + answer <= self.room || !drop_oldest_turn(&mut kept) {
-                self.messages = kept;
+            if ids.len() + answer <= most || !self.drop_oldest_turn() {
                 return Ok((ids, num_dropped));
             }
+            most = self.room - self.room / SHARES;
             num_dropped += 1;
         }
     }
 
-    /// Forgets what was said, but for the system's message.
-    pub fn reset(&mut self) {
-        self.messages.retain(is_of_system);
+    /// False: the oldest turn is the one to be answered.
+    fn drop_oldest_turn(&mut self) -> bool {
+        let next = (self.first + 1..self.messages.len()).find(|&at| self.messages[at].role == "user");
+        self.first = next.unwrap_or(self.first);
+        next.is_some()
     }
 
-    /// Puts `text` before all that is said, instead of what was there; none when it is empty.
+    /// Forgets what was said, but for what the system says.
+    pub fn reset(&mut self) {
+        self.messages.clear();
+        self.first = 0;
+    }
+
+    /// Puts `text` before all that is said, instead of what was there; nothing when it is empty.
     pub fn set_system(&mut self, text: &str) {
-        self.messages.retain(|message| !is_of_system(message));
-        if !text.is_empty() {
-            self.messages.insert(0, Message::new("system", text));
-        }
+        self.system = Some(Message::new("system", text)).filter(|_| !text.is_empty());
     }
 
     /// Writes what was said, as a JSON list of messages.
@@ -111,20 +122,8 @@ impl Conversation {
         if path.exists() {
             return Err(Error::input(format!("{} exists", path.display())).hint("choose another name"));
         }
-        let mut json = serde_json::to_vec_pretty(&self.messages)?;
+        let mut json = serde_json::to_vec_pretty(&self.system.iter().chain(&self.messages).collect::<Vec<_>>())?;
         json.push(b'\n');
         write_atomically(&DISK, path, &json).map_err(Error::blame_input)
     }
-}
-
-fn is_of_system(message: &Message) -> bool {
-    message.role == "system"
-}
-
-/// Forgets the first message of the user with its answer. False: it is the one to be answered.
-fn drop_oldest_turn(messages: &mut Vec<Message>) -> bool {
-    let mut of_user = messages.iter().enumerate().filter(|(_, message)| message.role == "user").map(|(at, _)| at);
-    let (Some(first), Some(second)) = (of_user.next(), of_user.next()) else { return false };
-    messages.drain(first..second);
-    true
 }

@@ -21,10 +21,10 @@ impl Lines {
         let config = Config::builder().behavior(behavior).auto_add_history(false).build();
         let mut editor = DefaultEditor::with_config(config)?;
         let history = history_path().filter(|path| path.parent().is_some_and(|dir| std::fs::create_dir_all(dir).is_ok()));
-        if let Some(path) = history.as_deref().filter(|path| path.is_file()) {
-            if let Err(error) = editor.load_history(path) {
-                writeln!(stderr(), "{}: {error}", path.display())?;
-            }
+        if let Some(path) = history.as_deref().filter(|path| path.is_file())
+            && let Err(error) = editor.load_history(path)
+        {
+            writeln!(stderr(), "{}: {error}", path.display())?;
         }
         Ok(Self { editor, history })
     }
