@@ -5,6 +5,8 @@
 
 mod attention;
 mod cache;
+#[cfg(feature = "text")]
+mod chat;
 mod engine;
 mod feed_forward;
 #[cfg(test)]
@@ -15,6 +17,7 @@ mod generate_tests;
 #[cfg(test)]
 mod golden_tests;
 mod linear;
+mod memory;
 mod model;
 mod norm;
 mod number;
@@ -39,7 +42,8 @@ mod workspace;
 
 pub use cache::{Cache, CacheFormat};
 pub use engine::Engine;
-pub use generate::{Continuation, Ending, GenerationOptions, Piece, Summary, generate};
+pub use generate::{Continuation, Ending, GenerationOptions, Piece, Summary};
+pub use memory::{Memory, generate};
 pub use model::{LoadOptions, Model};
 pub use random_folder::write_random_folder;
 pub use sampling::{LogProbabilities, Sampler, SamplingOptions, TokenLogProbability, log_probabilities};
