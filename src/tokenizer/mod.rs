@@ -157,6 +157,11 @@ impl Tokenizer {
         either!(self, tokenizer => tokenizer.token_bytes(id))
     }
 
+    /// The bytes that `id` stands for, which may be a part of a character; of a special or reserved id its name; none of an unknown one.
+    pub fn content(&self, id: u32) -> Vec<u8> {
+        either!(self, tokenizer => tokenizer.content(id))
+    }
+
     /// Id of the token for filling up, if there is one.
     pub fn pad_id(&self) -> Option<u32> {
         match self {
