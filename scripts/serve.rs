@@ -5,8 +5,9 @@ use bitnet::inference::{CacheFormat, Engine, HeadFormat, LoadOptions};
 use bitnet::report::{run_binary, write_completions};
 use bitnet::run::{StopSignal, model_folder};
 use bitnet::serve::{ServeOptions, Server};
-use bitnet::storage::DISK;
-use bitnet::{Error, Result};
+use bitnet::storage::{DISK, read_capped};
+use bitnet::tokenizer::ChatTemplate;
+use bitnet::{Context, Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use std::io::{Write, stderr, stdout};
@@ -25,6 +26,9 @@ Examples:
 
 Ctrl-C or SIGTERM ends it in order: what is computed is finished within --grace seconds; a second Ctrl-C ends it at once.";
 
+/// Bytes of the largest template that is read.
+const LARGEST_TEMPLATE: u64 = 1 << 20;
+
 /// Serves a model by an OpenAI-compatible API
 #[derive(Debug, Parser)]
 #[command(name = "serve", version, after_help = EXAMPLES)]
@@ -35,6 +39,9 @@ struct Arguments {
     /// What the model is called in requests and answers; the name of its run or folder when absent
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// How chats are written: chatml, llama3, bitnet, plain, or a file with a Jinja template; the model's own when absent
+    #[arg(long, value_name = "NAME")]
+    template: Option<String>,
     /// Where to listen: 127.0.0.1 for this machine alone, 0.0.0.0 for others too
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
@@ -94,7 +101,11 @@ fn serve(arguments: &Arguments) -> Result<ExitCode> {
     let folder = model_folder(&DISK, &arguments.runs_dir, arguments.model.as_deref())?;
     let options = arguments.options(&folder);
     options.validate()?;
-    let engine = Engine::load(&folder, &arguments.load_options()?)?;
+    let mut engine = Engine::load(&folder, &arguments.load_options()?)?;
+    if let Some(name) = &arguments.template {
+        let template = chat_template(name, &engine)?;
+        engine.set_template(template);
+    }
     let server = Server::start(engine, &options)?;
     writeln!(stdout(), "http://{}", server.address())?;
     stdout().flush()?;
@@ -136,6 +147,18 @@ impl Arguments {
         }
         Ok(())
     }
+}
+
+/// The template in the file `name`, or the built-in one of that name.
+fn chat_template(name: &str, engine: &Engine) -> Result<ChatTemplate> {
+    let path = Path::new(name);
+    if !path.is_file() {
+        return ChatTemplate::built_in(name, &engine.tokenizer);
+    }
+    let source = read_capped(&DISK, path, LARGEST_TEMPLATE).map_err(Error::blame_input)?;
+    let source = String::from_utf8(source).context(|| format!("reading {name}")).map_err(Error::blame_input)?;
+    let template = ChatTemplate::of_files(Some(&source), None, &engine.tokenizer).context(|| name.to_owned())?;
+    template.ok_or_else(|| Error::input(format!("{name}: there is no chat template")))
 }
 
 /// The name of a folder; of a checkpoint that of its run.

@@ -13,6 +13,8 @@ fn program(name: &str) -> Command {
         "train-tokenizer" => env!("CARGO_BIN_EXE_train-tokenizer"),
         #[cfg(feature = "text")]
         "generate" => env!("CARGO_BIN_EXE_generate"),
+        #[cfg(feature = "serve")]
+        "serve" => env!("CARGO_BIN_EXE_serve"),
         #[cfg(feature = "torch")]
         "train" => env!("CARGO_BIN_EXE_train"),
         #[cfg(feature = "torch")]
@@ -68,5 +70,7 @@ macro_rules! binaries {
 binaries!(check_status "check-status", plot_loss "plot-loss", estimate "estimate");
 #[cfg(feature = "text")]
 binaries!(train_tokenizer "train-tokenizer", generate "generate");
+#[cfg(feature = "serve")]
+binaries!(serve "serve");
 #[cfg(feature = "torch")]
 binaries!(train "train", evaluate "evaluate", chat "chat", new_model "new-model");

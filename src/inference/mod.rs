@@ -5,6 +5,8 @@
 
 mod attention;
 mod cache;
+#[cfg(feature = "text")]
+mod chat;
 mod engine;
 mod feed_forward;
 #[cfg(test)]
@@ -30,7 +32,7 @@ mod stop_strings;
 mod table;
 mod tensors;
 #[cfg(test)]
-mod test_folder;
+pub(crate) mod test_folder;
 #[cfg(test)]
 mod variant_tests;
 mod weights;

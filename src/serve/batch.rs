@@ -128,7 +128,6 @@ impl<'a> Batch<'a> {
             self.admit();
             self.step();
             self.end_finished();
-            self.metrics.active.store(self.active.len(), Ordering::Relaxed);
         }
         self.waiting.drain(..).for_each(|job| job.end(What::Failed(ApiError::stopping())));
         self.active.drain(..).for_each(|sequence| drop(sequence.fail(ApiError::stopping())));
@@ -165,7 +164,7 @@ impl<'a> Batch<'a> {
         while self.active.len() < self.limits.parallel {
             let Some(job) = self.waiting.pop_front() else { break };
             match self.cache() {
-                Ok(cache) => match Sequence::begin(self.engine, job, cache) {
+                Ok(cache) => match Sequence::begin(self.engine, job, cache, self.metrics) {
                     Ok(sequence) => self.active.push(sequence),
                     Err(cache) => self.put_back([cache]),
                 },
@@ -173,7 +172,6 @@ impl<'a> Batch<'a> {
             }
         }
         self.end_finished(); // a text of no tokens is over at once
-        self.metrics.active.store(self.active.len(), Ordering::Relaxed);
     }
 
     fn cache(&mut self) -> Result<Cache> {
@@ -216,11 +214,11 @@ impl<'a> Batch<'a> {
         let mut rows = logits.chunks_exact(self.engine.model.config().vocab_size);
         let mut failed = Vec::new();
         for (index, (sequence, count)) in self.active.iter_mut().zip(shares).enumerate() {
-            if !sequence.has_read(count, self.metrics) {
+            if !sequence.has_read(count) {
                 continue;
             }
             let row = rows.next().ok_or_else(|| Error::ours("a text got no logits"))?;
-            if let Err(error) = sequence.advance(row, self.metrics) {
+            if let Err(error) = sequence.advance(row) {
                 failed.push((index, ApiError::model(&error)));
             }
         }
@@ -234,3 +232,7 @@ impl<'a> Batch<'a> {
         self.put_back(caches);
     }
 }
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

@@ -10,6 +10,7 @@ mod body;
 mod connections;
 mod fields;
 mod histogram;
+mod messages;
 mod metrics;
 mod places;
 mod request;

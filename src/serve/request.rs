@@ -4,6 +4,7 @@
 use super::ServeOptions;
 use super::api_error::ApiError;
 use super::fields::{Fields, wrong};
+use super::messages;
 use crate::inference::{Engine, GenerationOptions, SamplingOptions};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -84,7 +85,7 @@ impl Asked {
         }
         let prompts = match kind {
             Kind::Completion => completion_prompts(&mut fields, engine)?,
-            Kind::Chat => chat_prompts(&mut fields, engine)?,
+            Kind::Chat => vec![messages::prompt(&mut fields, engine)?],
         };
         let num_choices = fields.count("n", 1..=MOST_CHOICES)?.unwrap_or(1);
         let echoes = match kind == Kind::Completion && fields.boolean("echo")?.unwrap_or(false) {
@@ -93,7 +94,10 @@ impl Asked {
         };
         let is_stream = fields.boolean("stream")?.unwrap_or(false);
         let has_usage = read_stream_options(&mut fields, is_stream)?;
-        let options = read_options(kind, &mut fields, limits)?;
+        let mut options = read_options(kind, &mut fields, limits)?;
+        if let (Kind::Chat, Some(template)) = (kind, &engine.template) {
+            options.stop.extend(template.stop_strings());
+        }
         refuse_others(kind, &mut fields, num_choices)?;
         fields.finish()?;
         if echoes.is_some() && options.num_log_probabilities.is_some() {
@@ -224,7 +228,7 @@ fn refuse_bad_sampling(sampling: &SamplingOptions) -> Result<(), ApiError> {
         ("min_p", SamplingOptions { min_p, ..greedy }),
         ("repetition_penalty", SamplingOptions { repetition_penalty, ..greedy }),
     ];
-    alone.iter().try_for_each(|(name, options)| options.validate().map_err(|error| ApiError::of(&error, name)))
+    alone.iter().try_for_each(|(name, options)| options.validate().map_err(|error| ApiError::field(*name, error.to_string())))
 }
 
 /// `stop`: a string or several.
@@ -293,10 +297,4 @@ fn refuse_others(kind: Kind, fields: &mut Fields, num_choices: usize) -> Result<
 /// A number that nobody can foresee.
 pub(super) fn fresh_number() -> u64 {
     RandomState::new().hash_one(0)
-}
-
-/// The conversation that `messages` hold, in the words of the model's template.
-fn chat_prompts(fields: &mut Fields, _engine: &Engine) -> Result<Vec<Arc<[u32]>>, ApiError> {
-    fields.take("messages");
-    Err(ApiError::field("messages", "messages: this model has no chat template").code("no_chat_template"))
 }

@@ -172,7 +172,11 @@ async fn model(State(app): Shared, axum::extract::Path(name): axum::extract::Pat
 impl App {
     fn model(&self) -> serde_json::Value {
         let Limits { model_name, context, .. } = &self.limits;
-        json!({"id": model_name, "object": "model", "created": self.started, "owned_by": "bitnet", "context_length": context})
+        let has_chat_template = self.engine.template.is_some();
+        json!({
+            "id": model_name, "object": "model", "created": self.started, "owned_by": "bitnet",
+            "context_length": context, "has_chat_template": has_chat_template,
+        })
     }
 }
 

@@ -55,6 +55,24 @@ pub(super) struct Sequence<'a> {
     num_read: usize,
     last: [u32; 1],
     last_at: Instant,
+    active: Active<'a>,
+}
+
+/// Counted among the texts that are computed.
+#[derive(Debug)]
+struct Active<'a>(&'a Metrics);
+
+impl<'a> Active<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.active.fetch_add(1, Ordering::Relaxed);
+        Self(metrics)
+    }
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Job {
@@ -73,9 +91,11 @@ impl Job {
 
 impl<'a> Sequence<'a> {
     /// A text at its beginning, on an empty cache with room for its prompt; if it cannot begin, who asked is told.
-    pub fn begin(engine: &'a Engine, job: Job, cache: Cache) -> std::result::Result<Self, Cache> {
+    pub fn begin(engine: &'a Engine, job: Job, cache: Cache, metrics: &'a Metrics) -> std::result::Result<Self, Cache> {
         match Continuation::new(engine, &job.prompt, job.options.clone()) {
-            Ok(continuation) => Ok(Self { last_at: job.arrived, job, continuation, cache, num_read: 0, last: [0] }),
+            Ok(continuation) => {
+                Ok(Self { active: Active::new(metrics), last_at: job.arrived, job, continuation, cache, num_read: 0, last: [0] })
+            }
             Err(error) => {
                 job.end(What::Failed(ApiError::model(&error)));
                 Err(cache)
@@ -106,15 +126,16 @@ impl<'a> Sequence<'a> {
     }
 
     /// `count` more tokens have been read; whether logits came of it.
-    pub fn has_read(&mut self, count: usize, metrics: &Metrics) -> bool {
+    pub fn has_read(&mut self, count: usize) -> bool {
         let of_prompt = (self.job.prompt.len() - self.num_read).min(count);
         self.num_read += of_prompt;
-        metrics.prompt_tokens.fetch_add(of_prompt as u64, Ordering::Relaxed);
+        self.active.0.prompt_tokens.fetch_add(of_prompt as u64, Ordering::Relaxed);
         self.num_read == self.job.prompt.len()
     }
 
     /// Chooses the next token and tells the client.
-    pub fn advance(&mut self, logits: &[f32], metrics: &Metrics) -> Result<()> {
+    pub fn advance(&mut self, logits: &[f32]) -> Result<()> {
+        let metrics = self.active.0;
         let is_first = self.continuation.num_tokens() == 0;
         let piece = self.continuation.advance(logits)?;
         let elapsed = self.last_at.elapsed();
@@ -137,12 +158,14 @@ impl<'a> Sequence<'a> {
     pub fn finish(self) -> Cache {
         let num_tokens = self.continuation.num_tokens();
         let ending = self.continuation.ending().unwrap_or(Ending::Interrupted);
+        drop(self.active); // what is told is true already
         self.job.end(What::Over { ending, num_tokens });
         self.cache
     }
 
     /// Tells the client why nothing follows.
     pub fn fail(self, error: ApiError) -> Cache {
+        drop(self.active);
         self.job.end(What::Failed(error));
         self.cache
     }

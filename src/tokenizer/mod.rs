@@ -15,6 +15,8 @@ mod parting;
 #[cfg(feature = "text")]
 mod special;
 mod stream;
+#[cfg(feature = "text")]
+mod template;
 
 #[cfg(feature = "text")]
 pub use byte_pair::{BytePairOptions, BytePairTraining, LARGEST_SAMPLE};
@@ -23,7 +25,11 @@ pub use characters::{CharacterTokenizer, LARGEST_ALPHABET};
 pub use file::LARGEST_FILE;
 #[cfg(feature = "text")]
 pub use hugging_face::HuggingFaceTokenizer;
+#[cfg(feature = "text")]
+pub use special::SpecialToken;
 pub use stream::Stream;
+#[cfg(feature = "text")]
+pub use template::{ChatTemplate, Message};
 
 use crate::Result;
 
@@ -160,6 +166,15 @@ impl Tokenizer {
     /// The bytes that `id` stands for, which may be a part of a character; of a special or reserved id its name; none of an unknown one.
     pub fn content(&self, id: u32) -> Vec<u8> {
         either!(self, tokenizer => tokenizer.content(id))
+    }
+
+    /// Tokens that text never becomes.
+    #[cfg(feature = "text")]
+    pub fn special_tokens(&self) -> &[SpecialToken] {
+        match self {
+            Self::Characters(_) => special::of_characters(),
+            Self::HuggingFace(tokenizer) => tokenizer.special_tokens(),
+        }
     }
 
     /// Id of the token for filling up, if there is one.
