@@ -153,6 +153,12 @@ chat *args:
 generate *flags:
     @cargo run --release --no-default-features --features hub --bin generate -- "$@"
 
+# Serve a model by an OpenAI-compatible API, with a page to try it, without libtorch (--model ID or FOLDER, --port 8080)
+[group('runs')]
+[no-exit-message]
+serve *flags:
+    @cargo run --release --no-default-features --features serve --bin serve -- "$@"
+
 # All the tests, one file (tests/resume.rs), or by name (-k quantization)
 [group('development')]
 [no-exit-message]
@@ -163,8 +169,8 @@ test *args: setup
 [group('development')]
 [no-exit-message]
 lint: setup
-    cargo clippy --release --all-targets --features hub,parquet -- -D warnings
-    cargo clippy --release --no-default-features --features hub,parquet --all-targets -- -D warnings
+    cargo clippy --release --all-targets --features hub,parquet,serve -- -D warnings
+    cargo clippy --release --no-default-features --features hub,parquet,serve --all-targets -- -D warnings
     cargo clippy --release --no-default-features --all-targets -- -D warnings
 
 # Format every source file
@@ -194,4 +200,4 @@ bench-training *flags: setup
 # Print the shell completions of every binary (bash, zsh, fish)
 [group('development')]
 completions shell: setup
-    @for binary in train evaluate chat generate bench-inference check-status plot-loss estimate prepare-data train-tokenizer new-model; do cargo run --release --bin "$binary" -- --completions "$1"; done
+    @for binary in train evaluate chat generate bench-inference check-status plot-loss estimate prepare-data train-tokenizer new-model serve; do cargo run --release --features serve --bin "$binary" -- --completions "$1"; done

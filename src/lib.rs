@@ -20,6 +20,8 @@ pub mod random;
 pub mod report;
 pub mod run;
 pub mod schedule;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod storage;
 pub mod tasks;
 pub mod ternary;

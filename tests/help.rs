@@ -15,6 +15,8 @@ fn program(name: &str) -> Command {
         "generate" => env!("CARGO_BIN_EXE_generate"),
         #[cfg(feature = "text")]
         "bench-inference" => env!("CARGO_BIN_EXE_bench-inference"),
+        #[cfg(feature = "serve")]
+        "serve" => env!("CARGO_BIN_EXE_serve"),
         #[cfg(feature = "torch")]
         "train" => env!("CARGO_BIN_EXE_train"),
         #[cfg(feature = "torch")]
@@ -70,5 +72,7 @@ macro_rules! binaries {
 binaries!(check_status "check-status", plot_loss "plot-loss", estimate "estimate");
 #[cfg(feature = "text")]
 binaries!(train_tokenizer "train-tokenizer", generate "generate", chat "chat", bench_inference "bench-inference");
+#[cfg(feature = "serve")]
+binaries!(serve "serve");
 #[cfg(feature = "torch")]
 binaries!(train "train", evaluate "evaluate", new_model "new-model");

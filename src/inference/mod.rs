@@ -34,7 +34,7 @@ mod stop_strings;
 mod table;
 mod tensors;
 #[cfg(test)]
-mod test_folder;
+pub(crate) mod test_folder;
 #[cfg(test)]
 mod variant_tests;
 mod weights;

@@ -12,7 +12,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 /// Tensors by name, each with its shape.
-pub(super) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// The usual quantizers.
 pub(super) const TERNARY: BitLinearConfig = BitLinearConfig {
@@ -22,7 +22,7 @@ pub(super) const TERNARY: BitLinearConfig = BitLinearConfig {
 };
 
 /// Two layers of heads that share keys.
-pub(super) fn small() -> ModelConfig {
+pub(crate) fn small() -> ModelConfig {
     ModelConfig {
         vocab_size: 37,
         hidden_size: 48,
@@ -68,7 +68,7 @@ pub(super) fn variants() -> Vec<ModelConfig> {
 }
 
 /// Random weights: matrices of the model's spread, norms around one.
-pub(super) fn random_tensors(model: &ModelConfig, seed: u64) -> Tensors {
+pub(crate) fn random_tensors(model: &ModelConfig, seed: u64) -> Tensors {
     let mut random = Random::derive(seed, "test weights", 0);
     let mut tensor = |shape: Vec<usize>| {
         let (center, spread) = if shape.len() == 1 { (1.0, 0.5) } else { (0.0, model.initializer_range) };
@@ -97,7 +97,7 @@ pub(super) fn write_tensors(path: &Path, tensors: &BTreeMap<String, Stored>) {
 }
 
 /// A folder of `model` with these tensors in float32.
-pub(super) fn write_folder(model: &ModelConfig, tensors: &Tensors) -> TempDir {
+pub(crate) fn write_folder(model: &ModelConfig, tensors: &Tensors) -> TempDir {
     let stored = tensors.iter().map(|(name, tensor)| (name.clone(), as_f32(tensor))).collect();
     folder_of(&model.to_hugging_face(Default::default()).unwrap(), &stored)
 }

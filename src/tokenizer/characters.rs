@@ -89,6 +89,11 @@ impl CharacterTokenizer {
         self.character(id).map_or(0, char::len_utf8)
     }
 
+    /// The character of `id`, or its name if it is none.
+    pub fn content(&self, id: u32) -> Vec<u8> {
+        if (id as usize) < self.vocab_size { self.token(id).into_bytes() } else { Vec::new() }
+    }
+
     /// Number of ids, special and reserved ones included.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size

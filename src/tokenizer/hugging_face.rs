@@ -132,6 +132,21 @@ impl HuggingFaceTokenizer {
         }
     }
 
+    /// The bytes that `id` stands for, or its name if it is special.
+    pub fn content(&self, id: u32) -> Vec<u8> {
+        let name = || self.shared.tokens.get(id as usize).map_or(Vec::new(), |token| token.content.to_vec());
+        match self.bytes_of(id) {
+            [] => name(),
+            bytes if self.shared.is_byte_level => bytes.to_vec(),
+            [b'<', b'0', b'x', digits @ .., b'>'] if self.is_single_byte(id) => hexadecimal(digits).map_or_else(name, |byte| vec![byte]),
+            // Behind another token it keeps the space that decoders leave out at the beginning of a text.
+            _ => {
+                let (one, two) = (self.decode(&[id]), self.decode(&[id, id]));
+                two.strip_prefix(&one).map_or_else(name, |text| text.as_bytes().to_vec())
+            }
+        }
+    }
+
     /// Whether each token is bytes, so that decoding joins them and nothing else.
     pub(super) fn is_byte_level(&self) -> bool {
         self.shared.is_byte_level
@@ -147,6 +162,10 @@ impl HuggingFaceTokenizer {
         let name = self.bytes_of(id);
         self.shared.has_byte_tokens && name.len() == 6 && name.starts_with(b"<0x") && name.ends_with(b">")
     }
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u8> {
+    std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok())
 }
 
 impl Shared {

@@ -163,6 +163,11 @@ impl Tokenizer {
         either!(self, tokenizer => tokenizer.token_bytes(id))
     }
 
+    /// The bytes that `id` stands for, which may be a part of a character; of a special or reserved id its name; none of an unknown one.
+    pub fn content(&self, id: u32) -> Vec<u8> {
+        either!(self, tokenizer => tokenizer.content(id))
+    }
+
     /// Tokens that text never becomes.
     #[cfg(feature = "text")]
     pub fn special_tokens(&self) -> &[SpecialToken] {

@@ -1,0 +1,16 @@
+//! The server over loopback: what it answers, many clients at once, what it refuses, how it stops, and the `openai` package against it.
+
+#[path = "serve/answers.rs"]
+mod answers;
+#[path = "serve/batching.rs"]
+mod batching;
+#[path = "serve/client.rs"]
+mod client;
+#[path = "serve/openai.rs"]
+mod openai;
+#[path = "serve/refusals.rs"]
+mod refusals;
+#[path = "serve/setting.rs"]
+mod setting;
+#[path = "serve/stopping.rs"]
+mod stopping;
