@@ -2,6 +2,8 @@
 
 use super::model::{LoadOptions, Model};
 use crate::storage::{DISK, read_capped};
+#[cfg(feature = "text")]
+use crate::tokenizer::ChatTemplate;
 use crate::tokenizer::Tokenizer;
 use crate::{Context, Error, Result};
 use serde::Deserialize;
@@ -19,6 +21,9 @@ pub struct Engine {
     pub tokenizer: Tokenizer,
     /// Tokens that end a text.
     pub endings: Vec<u32>,
+    /// How the model wants chats written; none for a base model. To be changed by [`Engine::set_template`].
+    #[cfg(feature = "text")]
+    pub template: Option<ChatTemplate>,
 }
 
 /// The part of generation_config.json that is used here.
@@ -37,7 +42,7 @@ enum Ids {
 
 impl Engine {
     /// Loads the folder `dir`: config.json, weights, tokenizer.json and, for the tokens that end a text, generation_config.json; without
-    /// that file it is the tokenizer's.
+    /// that file it is the tokenizer's. A chat template is in chat_template.jinja or tokenizer_config.json.
     ///
     /// # Errors
     /// The user's: a file is missing or damaged, or they do not fit each other.
@@ -50,7 +55,16 @@ impl Engine {
             let message = format!("{}: {} tokens, but config.json has vocab_size {vocab_size}", path.display(), tokenizer.vocab_size());
             return Err(Error::input(message).hint("the files are of different models"));
         }
-        Ok(Self { model: Model::load(dir, options)?, tokenizer, endings })
+        let engine = Self {
+            model: Model::load(dir, options)?,
+            tokenizer,
+            endings,
+            #[cfg(feature = "text")]
+            template: None,
+        };
+        #[cfg(feature = "text")]
+        let engine = engine.with_template_of(dir)?;
+        Ok(engine)
     }
 
     /// Token ids of a prompt, opened as the tokenizer's file says that a text is.
@@ -78,7 +92,7 @@ fn endings(dir: &Path) -> Result<Option<Vec<u32>>> {
     }))
 }
 
-fn read(path: &Path) -> Result<String> {
+pub(super) fn read(path: &Path) -> Result<String> {
     let bytes = read_capped(&DISK, path, LARGEST_FILE).map_err(Error::blame_input)?;
     String::from_utf8(bytes).context(|| format!("reading {}", path.display())).map_err(Error::blame_input)
 }

@@ -5,6 +5,8 @@
 
 mod attention;
 mod cache;
+#[cfg(feature = "text")]
+mod chat;
 mod engine;
 mod feed_forward;
 #[cfg(test)]
