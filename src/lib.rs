@@ -6,6 +6,7 @@
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod export;
 pub mod gguf;
 pub mod inference;
 #[cfg(feature = "torch")]

@@ -30,3 +30,5 @@ pub const MAGIC: [u8; 4] = *b"GGUF";
 pub const ALIGNMENT: u64 = 32;
 /// The key that says otherwise.
 pub const ALIGNMENT_KEY: &str = "general.alignment";
+/// Our own: the quantizer of activations, which llama.cpp has no key for.
+pub const ACTIVATIONS_KEY: &str = "bitnet.activation_quantizer";

@@ -163,14 +163,26 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Ours: another tensor is due, `bytes` are not as many as its shape takes, or they cannot be written.
     pub fn tensor(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        let due = self.tensors.next().ok_or_else(|| Error::ours(format!("tensor {name} is written, but none is due")))?;
-        if due.name != name || due.num_bytes != bytes.len() as u64 {
-            let message = format!("tensor {name} of {} bytes is written where {} of {} is due", bytes.len(), due.name, due.num_bytes);
-            return Err(Error::ours(message));
+        self.tensor_in_parts(name, |part| part(bytes))
+    }
+
+    /// Writes the next tensor, which has to be `name`: `write` gives its bytes away in parts.
+    ///
+    /// # Errors
+    /// As [`Self::tensor`] has it, and those of `write`.
+    pub fn tensor_in_parts(&mut self, name: &str, write: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>) -> Result<()> {
+        let due = self.tensors.next().filter(|due| due.name == name);
+        let due = due.ok_or_else(|| Error::ours(format!("tensor {name} is written, but another or none is due")))?;
+        let (mut num_bytes, out) = (0, &mut self.out);
+        write(&mut |part| {
+            num_bytes += part.len() as u64;
+            out.write_all(part).context(|| format!("writing tensor {name}"))
+        })?;
+        if num_bytes != due.num_bytes {
+            return Err(Error::ours(format!("tensor {name} of {num_bytes} bytes is written where {} are due", due.num_bytes)));
         }
-        let padding = bytes.len().next_multiple_of(ALIGNMENT as usize) - bytes.len();
-        let written = self.out.write_all(bytes).and_then(|()| self.out.write_all(&[0; ALIGNMENT as usize][..padding]));
-        written.context(|| format!("writing tensor {name}"))
+        let padding = num_bytes.next_multiple_of(ALIGNMENT) - num_bytes;
+        self.out.write_all(&[0; ALIGNMENT as usize][..padding as usize]).context(|| format!("writing tensor {name}"))
     }
 
     /// What was written to, once all tensors are.

@@ -1,4 +1,4 @@
-//! The inference engine: a model folder at work without libtorch, on packed ternary weights. Owns loading, the forward pass over caches,
+//! The inference engine: a model folder or GGUF file at work without libtorch, on packed ternary weights. Owns loading, the forward pass over caches,
 //! sampling and generation; the products of packed matrices are `ternary`'s.
 //!
 //! The training half's decoder computes the same with libtorch; `tests/inference_parity.rs` holds both together.
@@ -11,6 +11,7 @@ mod engine;
 mod feed_forward;
 #[cfg(test)]
 mod folder_tests;
+mod from_gguf;
 mod generate;
 #[cfg(test)]
 mod generate_tests;
@@ -28,7 +29,9 @@ mod rotary;
 mod sampling;
 #[cfg(test)]
 mod sampling_tests;
+mod source;
 mod stop_strings;
+mod stored;
 mod table;
 mod tensors;
 #[cfg(test)]
@@ -44,5 +47,6 @@ pub use generate::{Continuation, Ending, GenerationOptions, Piece, Summary, gene
 pub use model::{LoadOptions, Model};
 pub use sampling::{LogProbabilities, Sampler, SamplingOptions, TokenLogProbability, log_probabilities};
 pub use stop_strings::StopStrings;
+pub use stored::{NumberType, StoredModel, StoredParameter};
 pub use table::HeadFormat;
 pub use workspace::{Chunk, Wanted, Workspace};
