@@ -6,6 +6,7 @@
 pub mod config;
 pub mod data;
 pub mod error;
+pub mod export;
 pub mod inference;
 #[cfg(feature = "torch")]
 pub mod libtorch;

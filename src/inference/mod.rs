@@ -14,6 +14,7 @@ mod generate;
 mod generate_tests;
 #[cfg(test)]
 mod golden_tests;
+mod inspection;
 mod linear;
 mod model;
 mod norm;
@@ -27,6 +28,7 @@ mod sampling;
 #[cfg(test)]
 mod sampling_tests;
 mod stop_strings;
+mod stored;
 mod table;
 mod tensors;
 #[cfg(test)]
@@ -39,8 +41,10 @@ mod workspace;
 pub use cache::{Cache, CacheFormat};
 pub use engine::Engine;
 pub use generate::{Continuation, Ending, GenerationOptions, Piece, Summary, generate};
+pub use inspection::{Codes, Inspection, TensorInspection};
 pub use model::{LoadOptions, Model};
 pub use sampling::{LogProbabilities, Sampler, SamplingOptions, TokenLogProbability, log_probabilities};
 pub use stop_strings::StopStrings;
+pub use stored::{NumberType, StoredModel, StoredParameter};
 pub use table::HeadFormat;
 pub use workspace::{Chunk, Wanted, Workspace};

@@ -34,7 +34,7 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// The user's, and it names file and tensor.
     pub fn new(folder: &'a TensorFolder, config: &HuggingFaceConfig) -> Result<Self> {
-        let weights = Self { folder, quantizer: config.model.bit_linear.weights, packed: config.packed };
+        let weights = Self::checked(folder, config);
         let mut known = BTreeSet::new();
         for (name, shape) in config.model.parameter_shapes() {
             let tensor = folder.get(&name)?;
@@ -53,6 +53,11 @@ impl<'a> Weights<'a> {
         }
         weights.refuse_unknown(&known, &config.model)?;
         Ok(weights)
+    }
+
+    /// Of a folder that was checked before.
+    pub fn checked(folder: &'a TensorFolder, config: &HuggingFaceConfig) -> Self {
+        Self { folder, quantizer: config.model.bit_linear.weights, packed: config.packed }
     }
 
     /// A tensor that has no place in the model would be computed with elsewhere: what is computed here would be another model.
@@ -87,24 +92,42 @@ impl<'a> Weights<'a> {
     /// The user's: numbers that are not finite, bits that are no code, or values that have been quantized already.
     pub fn projection(&self, name: &str, outputs: usize, inputs: usize) -> Result<ProjectionWeights> {
         let name = format!("{name}.weight");
-        let tensor = self.folder.get(&name)?;
+        match self.quantizer {
+            WeightQuantizer::None => self.latent(&name).map(ProjectionWeights::Floats),
+            _ => self.codes(&name, outputs, inputs).map(ProjectionWeights::Ternary),
+        }
+    }
+
+    /// Codes and scale of the projection `name`, in full: those that are packed, or what the quantizer makes of its latent weights.
+    ///
+    /// # Errors
+    /// As [`Self::projection`] has it.
+    pub fn codes(&self, name: &str, outputs: usize, inputs: usize) -> Result<TernaryMatrix> {
+        let tensor = self.folder.get(name)?;
         if tensor.dtype == Dtype::U8 {
             let codes = unpack(tensor.bytes, outputs, inputs).map_err(|error| tensor.error(error).hint("the file is damaged"))?;
-            return Ok(ProjectionWeights::Ternary(TernaryMatrix { codes, scale: self.packed_scale(&name)? }));
+            return Ok(TernaryMatrix { codes, scale: self.packed_scale(name)? });
         }
-        let floats = tensor.floats()?;
-        if self.quantizer == WeightQuantizer::None {
-            return Ok(ProjectionWeights::Floats(floats));
-        }
-        if is_quantized_already(&floats) {
-            let message = "has at most three distinct values: it is quantized already, and would be quantized again";
-            return Err(tensor.error(message).hint("load the latent weights that it was quantized from, or pack it with its scale"));
-        }
+        let floats = self.latent(name)?;
         let quantized = match self.quantizer {
             WeightQuantizer::Sign => sign(&floats),
             _ => ternary_absmean(&floats),
         };
-        quantized.map(ProjectionWeights::Ternary).map_err(|error| tensor.error(error))
+        quantized.map_err(|error| tensor.error(error))
+    }
+
+    /// The latent weights of the projection `name`, in full.
+    ///
+    /// # Errors
+    /// The user's: numbers that are not finite, or values that have been quantized already, where they would be quantized again.
+    pub fn latent(&self, name: &str) -> Result<Vec<f32>> {
+        let tensor = self.folder.get(name)?;
+        let floats = tensor.floats()?;
+        if self.quantizer != WeightQuantizer::None && is_quantized_already(&floats) {
+            let message = "has at most three distinct values: it is quantized already, and would be quantized again";
+            return Err(tensor.error(message).hint("load the latent weights that it was quantized from, or pack it with its scale"));
+        }
+        Ok(floats)
     }
 
     /// What a code of 1 stands for in the packed projection `name`.
@@ -135,12 +158,12 @@ impl<'a> Weights<'a> {
 }
 
 /// What quantizers see: the matrices of blocks.
-fn is_projection(name: &str, shape: &[usize]) -> bool {
+pub(super) fn is_projection(name: &str, shape: &[usize]) -> bool {
     name.starts_with("model.layers.") && shape.len() == 2
 }
 
 /// `<name>.weight_scale`, given `<name>.weight`.
-fn scale_name(name: &str) -> String {
+pub(super) fn scale_name(name: &str) -> String {
     format!("{name}_scale")
 }
 

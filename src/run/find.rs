@@ -48,6 +48,14 @@ pub fn model_folder(fs: &dyn FileSystem, runs_dir: &Path, name: Option<&str>) ->
     Ok(find_run(fs, runs_dir, name)?.newest_checkpoint(fs)?.path().to_path_buf())
 }
 
+/// The run and the step of the checkpoint at `path`; none where it is no checkpoint of a run.
+pub fn run_of_checkpoint(path: &Path) -> Option<(RunDirectory, u64)> {
+    let path = path.canonicalize().ok()?;
+    let step = path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
+    let run = RunDirectory::new(path.parent()?.parent()?);
+    (is_run(&run) && path.parent() == Some(&run.checkpoints_dir())).then_some((run, step))
+}
+
 /// Every run below `runs_dir`, the one launched last at the end. A `runs_dir` that is absent holds none.
 pub fn list_runs(fs: &dyn FileSystem, runs_dir: &Path) -> Result<Vec<RunDirectory>> {
     let entries = match fs.list(runs_dir) {
