@@ -49,15 +49,18 @@ fn python() -> Option<PathBuf> {
     candidates.into_iter().find(has_package)
 }
 
+/// Type, shape and numbers by name.
+type Tensors = BTreeMap<String, (String, Vec<u64>, Vec<f32>)>;
+
 /// What the package says of a file, and the numbers of its tensors.
-fn read(python: &Path, path: &Path) -> (Value, BTreeMap<String, (String, Vec<u64>, Vec<f32>)>) {
+fn read(python: &Path, path: &Path) -> (Value, Tensors) {
     let numbers_path = path.with_extension("f32");
     let output = Command::new(python).args(["-c", READER]).arg(path).arg(&numbers_path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     let bytes = fs::read(&numbers_path).unwrap();
     let mut numbers = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-    let mut tensors = BTreeMap::new();
+    let mut tensors = Tensors::new();
     for tensor in said["tensors"].as_array().unwrap() {
         let shape: Vec<u64> = tensor[2].as_array().unwrap().iter().map(|axis| axis.as_u64().unwrap()).collect();
         let count = shape.iter().product::<u64>() as usize;

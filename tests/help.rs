@@ -12,6 +12,12 @@ fn program(name: &str) -> Command {
         #[cfg(feature = "text")]
         "train-tokenizer" => env!("CARGO_BIN_EXE_train-tokenizer"),
         #[cfg(feature = "text")]
+        "export" => env!("CARGO_BIN_EXE_export"),
+        #[cfg(feature = "text")]
+        "import" => env!("CARGO_BIN_EXE_import"),
+        #[cfg(feature = "text")]
+        "inspect" => env!("CARGO_BIN_EXE_inspect"),
+        #[cfg(feature = "text")]
         "generate" => env!("CARGO_BIN_EXE_generate"),
         #[cfg(feature = "torch")]
         "train" => env!("CARGO_BIN_EXE_train"),
@@ -67,6 +73,6 @@ macro_rules! binaries {
 
 binaries!(check_status "check-status", plot_loss "plot-loss", estimate "estimate");
 #[cfg(feature = "text")]
-binaries!(train_tokenizer "train-tokenizer", generate "generate");
+binaries!(train_tokenizer "train-tokenizer", generate "generate", export "export", import "import", inspect "inspect");
 #[cfg(feature = "torch")]
 binaries!(train "train", evaluate "evaluate", chat "chat", new_model "new-model");

@@ -24,7 +24,7 @@ pub fn read_floats(kind: TensorType, bytes: &[u8], start: usize, numbers: &mut [
     let width = kind.num_bytes(&[block as u64])? as usize;
     let first = start / block;
     let stored = bytes.get((first * width).min(bytes.len())..).unwrap_or_default();
-    if !has_floats(kind) || start % block != 0 || numbers.len().div_ceil(block) > stored.len() / width {
+    if !has_floats(kind) || !start.is_multiple_of(block) || numbers.len().div_ceil(block) > stored.len() / width {
         return Err(Error::ours(format!("{} numbers of {} from {start} on are not there", numbers.len(), kind.name())));
     }
     let blocks = stored.chunks_exact(width);
@@ -53,7 +53,7 @@ pub fn append_floats(kind: TensorType, numbers: &[f32], bytes: &mut Vec<u8>) -> 
         TensorType::Q8_0 => f16::MAX.to_f32() * LARGEST_CODE,
         _ => f32::MAX,
     };
-    if let Some(number) = numbers.iter().find(|number| !(number.abs() <= largest)) {
+    if let Some(number) = numbers.iter().find(|number| number.is_nan() || number.abs() > largest) {
         return Err(Error::input(format!("{number} is beyond the numbers of {}", kind.name())));
     }
     match kind {

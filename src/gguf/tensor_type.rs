@@ -116,7 +116,7 @@ impl TensorType {
             return Err(Error::input(format!("the shape {dimensions:?} is none: 1 to {MAX_DIMENSIONS} axes, each of 1 or more")));
         }
         let OtherType { name, block, bytes, .. } = self.row();
-        if dimensions[0] % block != 0 {
+        if !dimensions[0].is_multiple_of(block) {
             return Err(Error::input(format!("rows of {} numbers are no multiple of the {block} of {name}", dimensions[0])));
         }
         let numbers = dimensions.iter().try_fold(1u64, |product, axis| product.checked_mul(*axis)).filter(|numbers| *numbers < 1 << 62);

@@ -138,7 +138,7 @@ fn read_tq1_0(block: &[u8], codes: &mut [i8]) {
         for (plane, codes) in run.chunks_exact_mut(width).enumerate() {
             let factor = 3u8.pow(plane as u32);
             for (code, byte) in codes.iter_mut().zip(stored) {
-                *code = (u16::from(byte.wrapping_mul(factor)) * 3 >> 8) as i8 - 1;
+                *code = ((u16::from(byte.wrapping_mul(factor)) * 3) >> 8) as i8 - 1;
             }
         }
         (stored, rest) = (&stored[width..], others);

@@ -17,6 +17,7 @@ mod generate;
 mod generate_tests;
 #[cfg(test)]
 mod golden_tests;
+mod inspection;
 mod linear;
 mod model;
 mod norm;
@@ -44,6 +45,7 @@ mod workspace;
 pub use cache::{Cache, CacheFormat};
 pub use engine::Engine;
 pub use generate::{Continuation, Ending, GenerationOptions, Piece, Summary, generate};
+pub use inspection::{Codes, Inspection, TensorInspection};
 pub use model::{LoadOptions, Model};
 pub use sampling::{LogProbabilities, Sampler, SamplingOptions, TokenLogProbability, log_probabilities};
 pub use stop_strings::StopStrings;

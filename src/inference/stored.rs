@@ -51,7 +51,7 @@ impl NumberType {
         }
     }
 
-    /// Whether the numbers are ternary codes, so that latent weights are gone.
+    /// Whether the numbers are ternary codes.
     pub fn is_codes(self) -> bool {
         self == Self::PackedCodes || matches!(self, Self::Blocks(kind) if kind.is_ternary())
     }
@@ -128,7 +128,13 @@ impl StoredModel {
 
     /// Whether a projection is kept as packed codes, so that its latent weights are gone.
     pub fn has_packed_codes(&self) -> bool {
-        self.parameters.iter().any(|parameter| parameter.number_type.is_codes())
+        self.parameters.iter().any(|parameter| self.holds_codes(parameter))
+    }
+
+    /// Whether a parameter is codes, or numbers that codes stand for: a GGUF file holds what is computed with, whatever its type.
+    pub fn holds_codes(&self, parameter: &StoredParameter) -> bool {
+        let is_ternary = self.config().model.bit_linear.weights != WeightQuantizer::None;
+        parameter.number_type.is_codes() || self.source.is_for_computing() && is_ternary && parameter.is_projection
     }
 
     /// Calls `take` with the numbers of a parameter that is not packed, some at a time, in order.

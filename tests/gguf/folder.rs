@@ -56,11 +56,18 @@ fn tokenizer() -> &'static str {
 
 /// A folder of `model` with latent float32 weights.
 pub fn write_folder(model: &ModelConfig, seed: u64) -> TempDir {
+    write_rounded_folder(model, seed, |number| number)
+}
+
+/// [`write_folder`] with every number of embedding and head as `round` makes it.
+pub fn write_rounded_folder(model: &ModelConfig, seed: u64, round: fn(f32) -> f32) -> TempDir {
     let (dir, mut random) = (tempfile::tempdir().unwrap(), Random::derive(seed, "weights", 0));
     let mut bytes_of = |(name, shape): (String, Vec<usize>)| {
         let center = if shape.len() == 1 { 1.0 } else { 0.0 };
+        let is_table = name.contains("embed_tokens") || name.contains("lm_head");
         let mut number = || (center + random.unit() - 0.5) as f32;
-        let bytes: Vec<u8> = (0..shape.iter().product()).flat_map(|_| number().to_le_bytes()).collect();
+        let mut rounded = || if is_table { round(number()) } else { number() };
+        let bytes: Vec<u8> = (0..shape.iter().product()).flat_map(|_| rounded().to_le_bytes()).collect();
         (name, shape, bytes)
     };
     let tensors: Vec<_> = model.parameter_shapes().into_iter().map(&mut bytes_of).collect();

@@ -11,6 +11,13 @@ const LONGEST_MERGED: usize = 256;
 /// The size of LLaMA 3's vocabulary, whose published ternary models do not say which rule parts their words.
 const LLAMA3_TOKENS: usize = 128_256;
 
+/// A way to make a token, by ids and by texts.
+struct Merge<'a> {
+    made: usize,
+    of: (usize, usize),
+    pair: (&'a str, &'a str),
+}
+
 impl GgmlVocabulary {
     /// The `tokenizer.json` that gives the same ids.
     ///
@@ -87,17 +94,18 @@ impl GgmlVocabulary {
     /// Every way to make a token of two others, the best score first.
     fn merges_of_scores(&self) -> Vec<(&str, &str)> {
         let is_text = |id: usize| self.kinds.get(id).is_none_or(|kind| *kind == TokenKind::Normal);
-        let ids: HashMap<&str, usize> =
-            self.tokens.iter().enumerate().filter(|(id, _)| is_text(*id)).map(|(id, token)| (token.as_str(), id)).collect();
-        let mut merges: Vec<(usize, (usize, usize), (&str, &str))> = Vec::new();
-        for (id, token) in self.tokens.iter().enumerate().filter(|(id, token)| is_text(*id) && token.len() <= LONGEST_MERGED) {
+        let texts = || self.tokens.iter().enumerate().filter(|(id, _)| is_text(*id));
+        let ids: HashMap<&str, usize> = texts().map(|(id, token)| (token.as_str(), id)).collect();
+        let mut merges: Vec<Merge<'_>> = Vec::new();
+        for (id, token) in texts().filter(|(_, token)| token.len() <= LONGEST_MERGED) {
             let places = token.char_indices().skip(1).map(|(at, _)| token.split_at(at));
-            merges.extend(places.filter_map(|(left, right)| Some((id, (*ids.get(left)?, *ids.get(right)?), (left, right)))));
+            merges.extend(places.filter_map(|pair| Some(Merge { made: id, of: (*ids.get(pair.0)?, *ids.get(pair.1)?), pair })));
         }
-        merges.sort_by(|(left, left_parts, _), (right, right_parts, _)| {
-            self.scores[*right].total_cmp(&self.scores[*left]).then(left.cmp(right)).then(left_parts.cmp(right_parts))
+        merges.sort_by(|left, right| {
+            let by_score = self.scores[right.made].total_cmp(&self.scores[left.made]);
+            by_score.then(left.made.cmp(&right.made)).then(left.of.cmp(&right.of))
         });
-        merges.into_iter().map(|(_, _, pair)| pair).collect()
+        merges.into_iter().map(|merge| merge.pair).collect()
     }
 
     fn vocabulary(&self) -> Value {
