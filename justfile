@@ -159,6 +159,24 @@ generate *flags:
 serve *flags:
     @cargo run --release --no-default-features --features serve --bin serve -- "$@"
 
+# Write a run or a model folder for others: --to huggingface, packed or gguf, -o PATH (--dtype bfloat16, --type tq1_0, --force)
+[group('data and models')]
+[no-exit-message]
+export *args:
+    @cargo run --release --no-default-features --features text --bin export -- "$@"
+
+# Take a model folder in, of any public layout (SOURCE, -o models/NAME, --tokenizer FILE)
+[group('data and models')]
+[no-exit-message]
+import *args:
+    @cargo run --release --no-default-features --features text --bin import -- "$@"
+
+# What a model holds: shapes, scales, shares of -1, 0 and +1, sizes (--json)
+[group('data and models')]
+[no-exit-message]
+inspect *args:
+    @cargo run --release --no-default-features --features text --bin inspect -- "$@"
+
 # All the tests, one file (tests/resume.rs), or by name (-k quantization)
 [group('development')]
 [no-exit-message]
@@ -200,4 +218,4 @@ bench-training *flags: setup
 # Print the shell completions of every binary (bash, zsh, fish)
 [group('development')]
 completions shell: setup
-    @for binary in train evaluate chat generate bench-inference check-status plot-loss estimate prepare-data train-tokenizer new-model serve; do cargo run --release --features serve --bin "$binary" -- --completions "$1"; done
+    @for binary in train evaluate chat generate bench-inference check-status plot-loss estimate prepare-data train-tokenizer new-model serve export import inspect; do cargo run --release --features serve --bin "$binary" -- --completions "$1"; done

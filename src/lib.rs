@@ -9,6 +9,8 @@ pub mod config;
 pub mod data;
 pub mod dense;
 pub mod error;
+pub mod export;
+pub mod gguf;
 pub mod inference;
 #[cfg(feature = "torch")]
 pub mod libtorch;

@@ -12,6 +12,12 @@ fn program(name: &str) -> Command {
         #[cfg(feature = "text")]
         "train-tokenizer" => env!("CARGO_BIN_EXE_train-tokenizer"),
         #[cfg(feature = "text")]
+        "export" => env!("CARGO_BIN_EXE_export"),
+        #[cfg(feature = "text")]
+        "import" => env!("CARGO_BIN_EXE_import"),
+        #[cfg(feature = "text")]
+        "inspect" => env!("CARGO_BIN_EXE_inspect"),
+        #[cfg(feature = "text")]
         "generate" => env!("CARGO_BIN_EXE_generate"),
         #[cfg(feature = "text")]
         "bench-inference" => env!("CARGO_BIN_EXE_bench-inference"),
@@ -71,7 +77,7 @@ macro_rules! binaries {
 
 binaries!(check_status "check-status", plot_loss "plot-loss", estimate "estimate");
 #[cfg(feature = "text")]
-binaries!(train_tokenizer "train-tokenizer", generate "generate", chat "chat", bench_inference "bench-inference");
+binaries!(train_tokenizer "train-tokenizer", generate "generate", chat "chat", bench_inference "bench-inference", export "export", import "import", inspect "inspect");
 #[cfg(feature = "serve")]
 binaries!(serve "serve");
 #[cfg(feature = "torch")]

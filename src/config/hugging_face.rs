@@ -1,5 +1,5 @@
-//! The decoder's config as the `config.json` of a Hugging Face model folder, both ways. Written: what transformers' `bitnet` loads,
-//! with what it has no key for under `bitnet`. Read: that, and the public layouts. Weights and their names belong to `model`.
+//! The decoder's config as the `config.json` of a Hugging Face model folder, both ways. Written: what transformers' `bitnet` loads or,
+//! without sub-norms, which that always has, `llama`; with what it has no key for under `bitnet`. Read: that, and the public layouts. Weights and their names belong to `model`.
 //!
 //! Nobody else combines ternary weights with latent attention, so such a folder says `model_type: bitnet_latent`, with DeepSeek's keys for
 //! its sizes: transformers then refuses it, where `bitnet` or `deepseek_v3` would load it and compute something else.
@@ -67,9 +67,11 @@ impl ModelConfig {
     /// # Errors
     /// Ours, if the serializer fails.
     pub fn to_hugging_face(&self, tokens: TokenIds) -> Result<Value> {
+        let is_llama = !self.sub_norms && self.bit_linear.norm == NormPlacement::Outside;
+        let (class, model_type) = if is_llama { ("LlamaForCausalLM", "llama") } else { ("BitNetForCausalLM", "bitnet") };
         let mut config = json!({
-            "architectures": ["BitNetForCausalLM"],
-            "model_type": "bitnet",
+            "architectures": [class],
+            "model_type": model_type,
             "torch_dtype": "float32",
             "attention_bias": false,
             "attention_dropout": 0.0,

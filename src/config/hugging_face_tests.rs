@@ -55,6 +55,9 @@ fn what_is_written_has_the_keys_that_transformers_needs() {
     assert_eq!((&config["bos_token_id"], &config["eos_token_id"]), (&Value::Null, &json!(3)));
     let quantization = json!({"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "online"});
     assert_eq!(config["quantization_config"], quantization);
+    let bare = ModelConfig { sub_norms: false, ..experiment().model }.to_hugging_face(TOKENS).unwrap();
+    assert_eq!((&bare["architectures"], &bare["model_type"]), (&json!(["LlamaForCausalLM"]), &json!("llama")));
+    assert_eq!(bare["quantization_config"], quantization);
     let mut twin = experiment().model;
     twin.bit_linear.weights = WeightQuantizer::None;
     assert_eq!(twin.to_hugging_face(TOKENS).unwrap().get("quantization_config"), None);

@@ -28,11 +28,15 @@ impl Engine {
     }
 
     /// With the template in the folder `dir`, if it has one.
-    pub(super) fn with_template_of(mut self, dir: &Path) -> Result<Self> {
+    pub(super) fn with_template_of(self, dir: &Path) -> Result<Self> {
         let text_of = |name: &str| Some(dir.join(name)).filter(|path| path.is_file()).map(|path| read(&path)).transpose();
         let (jinja, config) = (text_of("chat_template.jinja")?, text_of("tokenizer_config.json")?);
-        let template =
-            ChatTemplate::of_files(jinja.as_deref(), config.as_deref(), &self.tokenizer).context(|| dir.display().to_string())?;
+        self.with_template(jinja.as_deref(), config.as_deref()).context(|| dir.display().to_string())
+    }
+
+    /// With the template of these texts, if they have one; see [`ChatTemplate::of_files`].
+    pub(super) fn with_template(mut self, jinja: Option<&str>, tokenizer_config: Option<&str>) -> Result<Self> {
+        let template = ChatTemplate::of_files(jinja, tokenizer_config, &self.tokenizer)?;
         template.into_iter().for_each(|template| self.set_template(template));
         Ok(self)
     }

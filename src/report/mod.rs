@@ -1,6 +1,8 @@
 //! What people see: the progress of a training run, the status of runs, plots, and what every binary begins and ends with.
 
 mod budget_view;
+mod fields;
+mod model_view;
 mod plot;
 #[cfg(feature = "text")]
 mod preparation;
@@ -14,6 +16,7 @@ mod units;
 mod watch;
 
 pub use budget_view::{accelerator_table, budget_view, measured_view};
+pub use model_view::model_view;
 pub use plot::{Curve, PictureFormat, PlotOptions, Point, XAxis, draw_in_terminal, draw_picture};
 #[cfg(feature = "text")]
 pub use preparation::BytesProgress;
@@ -22,4 +25,5 @@ pub use progress_bar::TrainingProgress;
 pub use status_view::{run_table, status_view};
 pub use styled::{Emphasis, Styled, stderr_has_colour, stdout_has_colour};
 pub use terminal::{peak_memory_bytes, run_binary, without_controls, write_completions};
+pub use units::bytes;
 pub use watch::{stdout_width, watch};

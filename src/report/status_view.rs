@@ -1,11 +1,11 @@
 //! A run's status as a page for people, and the table of all runs. What the numbers are is the business of `run`.
 
+use super::fields::{LABEL_WIDTH, push_field};
 use super::samples::sample_lines;
 use super::styled::{Emphasis, Styled, printable, shortened};
 use super::units::{count, duration, number, share};
 use crate::run::{CodesSummary, EvaluationSummary, SampleRow, State, Status};
 
-const LABEL_WIDTH: usize = 15;
 const BAR_WIDTH: usize = 24;
 const UNKNOWN: &str = "-";
 
@@ -77,11 +77,7 @@ struct Page {
 
 impl Page {
     fn field(&mut self, label: &str, value: &str) {
-        let room = self.width.saturating_sub(LABEL_WIDTH).max(10);
-        for (index, line) in wrapped(value, room).iter().enumerate() {
-            let label = if index == 0 { label } else { "" };
-            self.text.push(Emphasis::Faint, format!("{label:LABEL_WIDTH$}")).push(Emphasis::Plain, line).end_line();
-        }
+        push_field(&mut self.text, self.width, label, value);
     }
 
     fn heading(&mut self, status: &Status) {
@@ -178,22 +174,6 @@ fn codes_text(codes: &CodesSummary) -> String {
     let flipped = codes.flipped.map_or(UNKNOWN.to_owned(), |flipped| format!("{:.2} %", 100.0 * flipped));
     let shares = format!("-1 {}, 0 {}, +1 {}", text(codes.minus), text(codes.zero), text(codes.plus));
     format!("step {}: {shares}, flipped {flipped} (mean of {} matrices)", count(codes.step), codes.num_matrices)
-}
-
-/// Breaks at spaces; a word longer than a line is cut.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let last = lines.len() - 1;
-        let used = lines[last].chars().count();
-        if used > 0 && used + 1 + word.chars().count() > width {
-            lines.push(word.to_owned());
-        } else {
-            let gap = if used > 0 { " " } else { "" };
-            lines[last] += &format!("{gap}{word}");
-        }
-    }
-    lines.iter().map(|line| shortened(line, width)).collect()
 }
 
 #[cfg(test)]

@@ -44,6 +44,17 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// `820 bytes`, `1.66 MB`, `1.18 GB`.
+pub fn bytes(bytes: u64) -> String {
+    let size = bytes as f64;
+    match bytes {
+        0..10_000 => format!("{} bytes", count(bytes)),
+        10_000..1_000_000 => format!("{:.1} kB", size / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} MB", size / 1e6),
+        _ => format!("{:.2} GB", size / 1e9),
+    }
+}
+
 /// `97.3 %` of 0.973.
 pub fn share(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
@@ -57,6 +68,11 @@ mod tests {
     fn durations_show_two_units() {
         let shown: Vec<_> = [0.4, 59.6, 187.0, 3720.0, 273_600.0, -5.0].into_iter().map(duration).collect();
         assert_eq!(shown, ["0 s", "1 min 00 s", "3 min 07 s", "1 h 02 min", "3 d 04 h", "0 s"]);
+    }
+
+    #[test]
+    fn bytes_have_the_unit_that_suits_them() {
+        assert_eq!([820, 34_560, 1_657_000, 1_182_000_000].map(bytes), ["820 bytes", "34.6 kB", "1.66 MB", "1.18 GB"]);
     }
 
     #[test]

@@ -36,16 +36,25 @@ pub fn find_run(fs: &dyn FileSystem, runs_dir: &Path, name: Option<&str>) -> Res
     }
 }
 
-/// The model folder that `name` means: one at that path, a checkpoint's among them, or the newest whole checkpoint of a run, as [`find_run`]
+/// The model that `name` means: a folder at that path, a checkpoint's among them, a GGUF file, or the newest whole checkpoint of a run, as [`find_run`]
 /// finds it.
 ///
 /// # Errors
 /// Those of [`find_run`], and a run without a whole checkpoint.
 pub fn model_folder(fs: &dyn FileSystem, runs_dir: &Path, name: Option<&str>) -> Result<PathBuf> {
-    if let Some(path) = name.map(Path::new).filter(|path| path.join("config.json").is_file()) {
+    let is_file = |path: &Path| path.extension().is_some_and(|extension| extension == "gguf") && path.is_file();
+    if let Some(path) = name.map(Path::new).filter(|path| path.join("config.json").is_file() || is_file(path)) {
         return Ok(path.to_path_buf());
     }
     Ok(find_run(fs, runs_dir, name)?.newest_checkpoint(fs)?.path().to_path_buf())
+}
+
+/// The run and the step of the checkpoint at `path`; none where it is no checkpoint of a run.
+pub fn run_of_checkpoint(path: &Path) -> Option<(RunDirectory, u64)> {
+    let path = path.canonicalize().ok()?;
+    let step = path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()?;
+    let run = RunDirectory::new(path.parent()?.parent()?);
+    (is_run(&run) && path.parent() == Some(&run.checkpoints_dir())).then_some((run, step))
 }
 
 /// Every run below `runs_dir`, the one launched last at the end. A `runs_dir` that is absent holds none.

@@ -22,7 +22,7 @@ pub use checkpoints::{
     NewFile, SaveOutcome,
 };
 pub use directory::RunDirectory;
-pub use find::{find_run, list_runs, model_folder, no_runs};
+pub use find::{find_run, list_runs, model_folder, no_runs, run_of_checkpoint};
 pub use id::{check_run_id, default_run_id, short_count};
 pub use logs::{Log, LogContent, LogFormat, LogRow, RunLogs, read_log};
 pub use manifest::{GitState, Launch, Manifest, StartingWeights};

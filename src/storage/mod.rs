@@ -8,6 +8,7 @@ mod file_system;
 mod hash;
 mod lock;
 mod mapped;
+mod new_folder;
 mod real;
 mod streamed;
 pub mod testing;
@@ -20,5 +21,6 @@ pub use file_system::{Entry, EntryKind, FileSystem, Metadata, StoredFile, is_out
 pub use hash::{HashingWriter, content_hash, hash_reader};
 pub use lock::Lock;
 pub use mapped::MappedFile;
+pub use new_folder::NewFolder;
 pub use real::{DISK, RealFileSystem};
 pub use streamed::{StreamedContent, StreamedFile};

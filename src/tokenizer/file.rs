@@ -72,7 +72,8 @@ impl TokenizerFile {
 fn is_ours(value: &Value) -> bool {
     let model = &value["model"];
     let has_own_tokens = || SPECIAL_TOKENS.iter().zip(0u32..).all(|(token, id)| model["vocab"][token] == id);
-    model["type"] == "BPE" && model["merges"] == json!([]) && value["pre_tokenizer"].is_null() && has_own_tokens()
+    let parts_nothing = value["normalizer"].is_null() && value["pre_tokenizer"].is_null();
+    model["type"] == "BPE" && model["merges"] == json!([]) && parts_nothing && has_own_tokens()
 }
 
 /// The oldest files do not say which kind they are.

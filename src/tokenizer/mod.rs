@@ -9,6 +9,8 @@ mod characters;
 #[cfg(feature = "text")]
 mod file;
 #[cfg(feature = "text")]
+mod ggml;
+#[cfg(feature = "text")]
 mod hugging_face;
 #[cfg(feature = "text")]
 mod parting;
@@ -23,6 +25,8 @@ pub use byte_pair::{BytePairOptions, BytePairTraining, LARGEST_SAMPLE};
 pub use characters::{CharacterTokenizer, LARGEST_ALPHABET};
 #[cfg(feature = "text")]
 pub use file::LARGEST_FILE;
+#[cfg(feature = "text")]
+pub use ggml::{GgmlVocabulary, TokenKind, VocabularyModel};
 #[cfg(feature = "text")]
 pub use hugging_face::HuggingFaceTokenizer;
 #[cfg(feature = "text")]

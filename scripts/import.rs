@@ -1,0 +1,116 @@
+//! `import`: a model of any public layout as a folder of ours. Owns the command line; the work is the library's.
+
+use bitnet::export::{Layout, import_folder, layout_of, require_place};
+use bitnet::inference::StoredModel;
+use bitnet::report::{bytes, run_binary, write_completions};
+use bitnet::run::{model_folder, short_count};
+use bitnet::storage::DISK;
+use bitnet::{Error, Result};
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
+use std::io::{Write, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  import downloads/bitnet-b1.58-2B-4T          into models/bitnet-b1.58-2B-4T
+  import downloads/bitnet_b1_58-3B -o models/3b --tokenizer tokenizer.json
+  import out -o models/mine                    what export wrote
+
+Understood are microsoft's folders with packed or master weights, those of 1bitLLM, HF1BitLLM and
+Falcon-E, plain LLaMA, and ours. The new folder's path is printed on stdout, what was found on
+stderr. Every command takes it; train --init-from does if it has latent weights.";
+
+/// Where imported models go.
+const MODELS: &str = "models";
+
+/// Takes a model in: checks it, and writes it as a folder that every other command accepts
+#[derive(Debug, Parser)]
+#[command(name = "import", version, after_help = EXAMPLES)]
+struct Arguments {
+    /// A model folder, a checkpoint, or a run
+    #[arg(required_unless_present = "completions")]
+    source: Option<String>,
+    /// The folder to write; models/<name of the source> when absent
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// A tokenizer.json to take in place of the source's
+    #[arg(long, value_name = "FILE")]
+    tokenizer: Option<PathBuf>,
+    /// Replace a model folder that is there
+    #[arg(long)]
+    force: bool,
+    /// Where runs lie
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs_dir: PathBuf,
+    /// Print a completion script for this shell, then stop
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
+}
+
+fn main() -> ExitCode {
+    run_binary(|| import(&Arguments::parse()))
+}
+
+fn import(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(shell) = arguments.completions {
+        return write_completions(shell, &mut Arguments::command());
+    }
+    let source = arguments.source.as_deref().unwrap_or_default();
+    let dir = folder_of(source, &arguments.runs_dir)?;
+    let output = match &arguments.output {
+        Some(output) => output.clone(),
+        None => Path::new(MODELS).join(dir.canonicalize()?.file_name().unwrap_or_default()),
+    };
+    require_place(&DISK, &output, &dir, arguments.force)?;
+    let model = StoredModel::open(&dir)?;
+    let layout = layout_of(&model)?;
+    let imported = import_folder(&DISK, &model, arguments.tokenizer.as_deref(), &output)?;
+    for warning in &imported.warnings {
+        writeln!(stderr(), "warning: {warning}")?;
+    }
+    tell(&model, layout, imported.num_bytes)?;
+    writeln!(stdout(), "{}", output.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A folder or a run; what looks like a name on the hub gets a hint of its own.
+fn folder_of(source: &str, runs_dir: &Path) -> Result<PathBuf> {
+    let path = Path::new(source);
+    let holds = |name: &str| path.join(name).is_file();
+    let has_safetensors = holds("model.safetensors") || holds("model.safetensors.index.json");
+    if has_safetensors && !holds("config.json") {
+        return Err(Error::input(format!("{source} has no config.json")).hint("fetch the folder again, with all of its files"));
+    }
+    if !has_safetensors && (holds("pytorch_model.bin") || holds("pytorch_model.bin.index.json")) {
+        let hint = "load it with transformers, and save it with save_pretrained, which writes safetensors";
+        return Err(Error::input(format!("{source} has its weights as pickles, which can run programs: none is read")).hint(hint));
+    }
+    if path.is_file() {
+        return Err(Error::input(format!("{source} is a file, not a model folder")).hint("name the folder that holds config.json"));
+    }
+    let is_hub_name = !path.exists() && source.split('/').count() == 2 && !source.starts_with(['.', '/']);
+    if is_hub_name && path.parent().is_some_and(|parent| !parent.is_dir()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let hint = format!("from the Hugging Face hub, fetch it first: hf download {source} --local-dir downloads/{name}");
+        return Err(Error::input(format!("there is no folder {source}")).hint(hint));
+    }
+    model_folder(&DISK, runs_dir, Some(source))
+}
+
+/// What was found, and whether training can go on.
+fn tell(model: &StoredModel, layout: Layout, num_bytes: u64) -> Result<()> {
+    let config = &model.config().model;
+    let size = short_count(config.num_parameters() as u64);
+    let (layers, width, vocabulary) = (config.num_hidden_layers, config.hidden_size, config.vocab_size);
+    let training = match (model.has_packed_codes(), layout) {
+        (true, _) => "its latent weights are gone: it runs, but training cannot go on from it",
+        (false, Layout::Llama) => "train --init-from it --set train.schedule.quantization_blend_steps=1000 makes it ternary",
+        (false, _) => "training can go on from its latent weights",
+    };
+    writeln!(stderr(), "found: {}", layout.description())?;
+    writeln!(stderr(), "shape: {size} parameters, {layers} layers, width {width}, vocabulary {vocabulary}; {}", bytes(num_bytes))?;
+    writeln!(stderr(), "training: {training}")?;
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! `inspect`: what a model holds, in numbers. Owns the command line; the work is the library's.
+
+use bitnet::inference::{Inspection, StoredModel};
+use bitnet::report::{model_view, run_binary, stdout_has_colour, stdout_width, write_completions};
+use bitnet::run::model_folder;
+use bitnet::storage::DISK;
+use bitnet::ternary::threads::Threads;
+use bitnet::{Error, Result};
+use clap::{CommandFactory, Parser};
+use clap_complete::Shell;
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  inspect                        the newest checkpoint of the newest run
+  inspect mine                   a run by id, unique prefix or path
+  inspect models/blank-750M      a Hugging Face folder, latent or packed
+  inspect mine --json            the same for programs; what a tensor does not have is null";
+
+/// Shows a model's config, its tensors, and what the weight quantizer makes of each projection
+#[derive(Debug, Parser)]
+#[command(name = "inspect", version, after_help = EXAMPLES)]
+struct Arguments {
+    /// A model folder, a checkpoint, or a run's id, a unique prefix of it or its path; the newest run when absent
+    model: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Threads that read and quantize; all processors when absent
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Where runs lie
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs_dir: PathBuf,
+    /// Print a completion script for this shell, then stop
+    #[arg(long, value_name = "SHELL", exclusive = true)]
+    completions: Option<Shell>,
+}
+
+fn main() -> ExitCode {
+    run_binary(|| inspect(&Arguments::parse()))
+}
+
+fn inspect(arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(shell) = arguments.completions {
+        return write_completions(shell, &mut Arguments::command());
+    }
+    if arguments.threads == Some(0) {
+        return Err(Error::input("--threads 0: it must be 1 or more"));
+    }
+    let num_threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let model = StoredModel::open(&model_folder(&DISK, &arguments.runs_dir, arguments.model.as_deref())?)?;
+    let inspection = Inspection::of(&model, &Threads::new(num_threads)?)?;
+    match arguments.json {
+        true => writeln!(stdout(), "{}", serde_json::to_string_pretty(&inspection)?)?,
+        false => write!(stdout(), "{}", model_view(&inspection, stdout_width()).render(stdout_has_colour()))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,128 @@
+//! Writing a model folder: latent weights that transformers quantizes as it goes (`online`), or packed ones (`offline`); and the normal
+//! form of a folder that came from elsewhere.
+
+use super::card::{Card, LOSS_CURVE};
+use super::provenance::Provenance;
+use super::texts::{TOKENIZER, TextFile, text_files};
+use super::transformers::{config_json, obstacle};
+use super::weights_file::{FloatType, WeightsFile};
+use crate::config::WeightQuantizer;
+use crate::inference::StoredModel;
+use crate::storage::{FileSystem, NewFolder};
+use crate::{Error, Result};
+use std::path::Path;
+
+/// How projections are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightForm {
+    /// Latent weights: whoever loads them quantizes them on each use, and can train them.
+    Latent,
+    /// Packed codes and one scale a matrix, which multiplies.
+    Packed,
+}
+
+/// What an export is to be.
+#[derive(Debug, Clone)]
+pub struct ExportOptions<'a> {
+    /// Of the projections.
+    pub form: WeightForm,
+    /// Of all numbers that are not packed.
+    pub float_type: FloatType,
+    /// How the model came to be, for its card.
+    pub provenance: Option<&'a Provenance>,
+    /// A PNG for the card.
+    pub loss_curve: Option<&'a [u8]>,
+}
+
+/// What a person should know of a folder that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// Bytes of the weights' file.
+    pub num_bytes: u64,
+    /// What may surprise.
+    pub warnings: Vec<String>,
+}
+
+/// Writes `model` for others into the folder `output`, whole or not at all; what is there is replaced.
+///
+/// # Errors
+/// The user's: latent weights are wanted of a model that is packed, or a model that transformers would compute differently; packed ones
+/// of a model without quantized weights; damaged files. Ours: a failed write.
+pub fn export_folder(fs: &dyn FileSystem, model: &StoredModel, options: &ExportOptions<'_>, output: &Path) -> Result<Exported> {
+    let obstacle = obstacle(&model.config().model, options.form);
+    refuse_impossible(model, options.form, obstacle.as_deref())?;
+    let mut warnings = Vec::new();
+    if let Some(obstacle) = &obstacle {
+        warnings.push(format!("only bitnet computes this model; {obstacle}"));
+    }
+    if options.form == WeightForm::Latent && options.float_type == FloatType::Bfloat16 {
+        warnings.push("latent weights are rounded to bfloat16, which changes some of their codes".to_owned());
+    }
+    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let card = Card { name: &name, model: &model.config().model, options, obstacle: obstacle.as_deref() };
+    let mut files = text_files(model.dir(), None, model.config())?;
+    files.push(("README.md".to_owned(), card.page().into_bytes()));
+    files.extend(options.loss_curve.map(|picture| (LOSS_CURVE.to_owned(), picture.to_vec())));
+    let num_bytes = write_folder(fs, model, options.form, options.float_type, &mut files, output)?;
+    warnings.extend(missing_tokenizer(&files));
+    Ok(Exported { num_bytes, warnings })
+}
+
+/// Writes `model` in the normal form of this program into the folder `output`: latent weights stay latent, packed ones packed, with scales
+/// that multiply. `tokenizer` is a tokenizer.json to be taken in place of the folder's.
+///
+/// # Errors
+/// The user's: damaged files, weights that are quantized already. Ours: a failed write.
+pub fn import_folder(fs: &dyn FileSystem, model: &StoredModel, tokenizer: Option<&Path>, output: &Path) -> Result<Exported> {
+    let form = if model.has_packed_codes() { WeightForm::Packed } else { WeightForm::Latent };
+    let mut files = text_files(model.dir(), tokenizer, model.config())?;
+    let num_bytes = write_folder(fs, model, form, FloatType::AsStored, &mut files, output)?;
+    Ok(Exported { num_bytes, warnings: missing_tokenizer(&files).into_iter().collect() })
+}
+
+fn refuse_impossible(model: &StoredModel, form: WeightForm, obstacle: Option<&str>) -> Result<()> {
+    let place = model.dir().display();
+    let is_quantized = model.config().model.bit_linear.weights != WeightQuantizer::None;
+    match (form, obstacle) {
+        (WeightForm::Latent, _) if model.has_packed_codes() => {
+            let hint = "export the checkpoint that it was packed from, or take --to packed";
+            Err(Error::input(format!("{place} is packed: its latent weights are gone")).hint(hint))
+        }
+        (WeightForm::Packed, _) if !is_quantized => {
+            let hint = "take --to huggingface, or train it with --set model.bit_linear.weights=ternary_absmean";
+            Err(Error::input(format!("{place}: its weights are not quantized, so there are no codes to pack")).hint(hint))
+        }
+        (WeightForm::Latent, Some(obstacle)) => {
+            let hint = "--to packed writes a folder that bitnet itself computes faithfully";
+            Err(Error::input(format!("{place} cannot be exported for transformers: {obstacle}")).hint(hint))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn missing_tokenizer(files: &[TextFile]) -> Option<String> {
+    let has_one = files.iter().any(|(name, _)| name == TOKENIZER);
+    (!has_one).then(|| "there is no tokenizer.json, without which text cannot be read: put one into the folder".to_owned())
+}
+
+/// All files of a folder; returns the bytes of the weights' one.
+fn write_folder(
+    fs: &dyn FileSystem,
+    model: &StoredModel,
+    form: WeightForm,
+    float_type: FloatType,
+    files: &mut Vec<TextFile>,
+    output: &Path,
+) -> Result<u64> {
+    let weights = WeightsFile::new(model, form, float_type)?;
+    let config = config_json(model.config(), form, weights.type_name())?;
+    files.push(("config.json".to_owned(), serde_json::to_vec_pretty(&config)?));
+    let folder = NewFolder::create(fs, output)?;
+    folder.require_space(weights.size())?;
+    for (name, content) in files.iter() {
+        folder.write(name, |writer| Ok(writer.write_all(content)?))?;
+    }
+    folder.write("model.safetensors", |writer| weights.write_to(writer))?;
+    folder.commit()?;
+    Ok(weights.size())
+}

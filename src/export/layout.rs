@@ -1,0 +1,63 @@
+//! Whose layout a model folder has: what its config.json and its tensors say, in words for the person who imports it.
+
+use crate::config::{PackedScale, WeightQuantizer};
+use crate::inference::StoredModel;
+use crate::storage::{DISK, read_capped};
+use crate::{Error, Result};
+use serde_json::Value;
+
+/// No config.json is longer, in bytes.
+const LARGEST_CONFIG: u64 = 256 * 1024;
+
+/// Who writes folders like this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// This program.
+    Ours,
+    /// microsoft: packed codes whose scale multiplies.
+    MicrosoftPacked,
+    /// microsoft: master weights.
+    MicrosoftMaster,
+    /// 1bitLLM: LLaMA's names, other names for sub-norms.
+    OneBitLlm,
+    /// HF1BitLLM and Falcon-E: packed codes whose scale divides.
+    DividingScale,
+    /// LLaMA's layout with weights that are quantized online.
+    OnlineLlama,
+    /// LLaMA in full precision.
+    Llama,
+}
+
+/// The layout of `model`.
+///
+/// # Errors
+/// The user's: config.json is gone.
+pub fn layout_of(model: &StoredModel) -> Result<Layout> {
+    let text = read_capped(&DISK, &model.dir().join("config.json"), LARGEST_CONFIG).map_err(Error::blame_input)?;
+    let value: Value = serde_json::from_slice(&text)?;
+    let config = model.config();
+    Ok(match (model.has_packed_codes(), config.packed) {
+        _ if value["bitnet"].is_object() => Layout::Ours,
+        (true, Some(PackedScale::Divide)) => Layout::DividingScale,
+        (true, _) => Layout::MicrosoftPacked,
+        _ if value["model_type"] == "bitnet" => Layout::MicrosoftMaster,
+        _ if !value["weight_bits"].is_null() => Layout::OneBitLlm,
+        _ if config.model.bit_linear.weights == WeightQuantizer::None => Layout::Llama,
+        _ => Layout::OnlineLlama,
+    })
+}
+
+impl Layout {
+    /// For a person.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Ours => "a folder of this program",
+            Self::MicrosoftPacked => "microsoft's packed layout: 2-bit codes, scales that multiply",
+            Self::MicrosoftMaster => "microsoft's master layout: latent weights, quantized as they are used",
+            Self::OneBitLlm => "1bitLLM's layout: latent weights under LLaMA's names, sub-norms under their own",
+            Self::DividingScale => "the packed layout of HF1BitLLM and Falcon-E: 2-bit codes, scales that divide",
+            Self::OnlineLlama => "LLaMA's layout with latent weights, quantized as they are used",
+            Self::Llama => "LLaMA in full precision: a start for conversion",
+        }
+    }
+}

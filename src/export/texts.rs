@@ -1,0 +1,90 @@
+//! The text side of a model folder: tokenizer, generation settings, chat template. What the source has is copied byte for byte; what
+//! transformers needs and the source lacks is derived from its tokenizer.json.
+
+use crate::config::HuggingFaceConfig;
+use crate::storage::{DISK, read_capped};
+use crate::tokenizer::Tokenizer;
+use crate::{Context, Error, Result};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// No file of the text side is longer, in bytes.
+const LARGEST_FILE: u64 = 64 << 20;
+pub(super) const TOKENIZER: &str = "tokenizer.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const GENERATION_CONFIG: &str = "generation_config.json";
+/// Copied where they are.
+const COPIED: [&str; 7] = [
+    TOKENIZER_CONFIG,
+    GENERATION_CONFIG,
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "tokenizer.model",
+];
+
+/// A file by name.
+pub(super) type TextFile = (String, Vec<u8>);
+
+/// The text side of the folder `dir`; `tokenizer` is a tokenizer.json to be taken in place of the folder's.
+///
+/// # Errors
+/// The user's: a file that cannot be read, a tokenizer that is none or has more tokens than the model has rows.
+pub(super) fn text_files(dir: &Path, tokenizer: Option<&Path>, config: &HuggingFaceConfig) -> Result<Vec<TextFile>> {
+    let mut files: Vec<TextFile> = Vec::new();
+    for name in COPIED.into_iter().filter(|name| dir.join(name).is_file()) {
+        files.push((name.to_owned(), read(&dir.join(name))?));
+    }
+    let holds = |files: &[TextFile], name: &str| files.iter().any(|(held, _)| held == name);
+    if !holds(&files, GENERATION_CONFIG) {
+        let (bos, eos) = (config.tokens.bos, config.tokens.eos);
+        files.push(pretty(GENERATION_CONFIG, &json!({"bos_token_id": bos, "eos_token_id": eos, "do_sample": false}))?);
+    }
+    let path = tokenizer.map_or_else(|| dir.join(TOKENIZER), Path::to_owned);
+    if tokenizer.is_some() || path.is_file() {
+        let json = read(&path)?;
+        let tokenizer_config = checked(&json, config).context(|| path.display().to_string()).map_err(Error::blame_input)?;
+        if !holds(&files, TOKENIZER_CONFIG) {
+            files.push(pretty(TOKENIZER_CONFIG, &tokenizer_config)?);
+        }
+        files.push((TOKENIZER.to_owned(), json));
+    }
+    Ok(files)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    read_capped(&DISK, path, LARGEST_FILE).map_err(Error::blame_input)
+}
+
+fn pretty(name: &str, value: &Value) -> Result<TextFile> {
+    Ok((name.to_owned(), serde_json::to_vec_pretty(value)?))
+}
+
+/// The tokenizer_config.json that makes transformers load this tokenizer.json.
+fn checked(json: &[u8], config: &HuggingFaceConfig) -> Result<Value> {
+    let text = str::from_utf8(json).context(|| "reading it as text")?;
+    let tokenizer = Tokenizer::from_json(text)?;
+    let (tokens, rows) = (tokenizer.vocab_size(), config.model.vocab_size);
+    if tokens > rows {
+        let message = format!("{tokens} tokens, but config.json has vocab_size {rows}");
+        return Err(Error::input(message).hint("the files are of different models"));
+    }
+    let value: Value = serde_json::from_str(text).context(|| "reading it as JSON")?;
+    let mut entries = Map::from_iter([
+        ("tokenizer_class".to_owned(), json!("PreTrainedTokenizerFast")),
+        ("clean_up_tokenization_spaces".to_owned(), json!(false)),
+        ("model_max_length".to_owned(), json!(config.model.max_position_embeddings)),
+    ]);
+    let roles = [("pad_token", tokenizer.pad_id()), ("bos_token", tokenizer.bos_id()), ("eos_token", tokenizer.eos_id())];
+    for (role, id) in roles {
+        let token = id.and_then(|id| added_token(&value, id));
+        entries.extend(token.map(|token| (role.to_owned(), json!(token))));
+    }
+    Ok(Value::Object(entries))
+}
+
+fn added_token(file: &Value, id: u32) -> Option<&str> {
+    let token = file["added_tokens"].as_array()?.iter().find(|token| token["id"] == id)?;
+    token["content"].as_str()
+}
