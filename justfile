@@ -141,23 +141,23 @@ check-status *args:
 plot-loss *args:
     @cargo run --profile everyday --no-default-features --bin plot-loss -- "$@"
 
-# Talk to a run's newest checkpoint
+# Talk to a run's newest checkpoint, a folder, a file or a model of the Hugging Face hub, without libtorch
 [group('runs')]
 [no-exit-message]
-chat *args: setup
-    @cargo run --release --bin chat -- "$@"
+chat *args:
+    @cargo run --release --no-default-features --features hub --bin chat -- "$@"
 
 # Continue a prompt with the packed engine, without libtorch (--model ID or FOLDER, --prompt TEXT)
 [group('runs')]
 [no-exit-message]
 generate *flags:
-    @cargo run --release --no-default-features --features text --bin generate -- "$@"
+    @cargo run --release --no-default-features --features hub --bin generate -- "$@"
 
 # Serve a model by an OpenAI-compatible API, with a page to try it, without libtorch (--model ID or FOLDER, --port 8080)
 [group('runs')]
 [no-exit-message]
 serve *flags:
-    @cargo run --release --no-default-features --features serve --bin serve -- "$@"
+    @cargo run --release --no-default-features --features hub,serve --bin serve -- "$@"
 
 # All the tests, one file (tests/resume.rs), or by name (-k quantization)
 [group('development')]

@@ -1,131 +1,186 @@
-//! Continues prompts with a run's newest whole checkpoint, token by token.
+//! `chat`: a talk with a model by the packed engine, without libtorch. Owns the command line, and what a person or a pipe sees.
 
-use bitnet::config::{DeviceChoice, Precision};
-use bitnet::libtorch::caught;
-use bitnet::model::{LoadedModel, Sampler, SamplingOptions, generate, select_device};
-use bitnet::report::{run_binary, without_controls, write_completions};
-use bitnet::run::{RunDirectory, find_run};
-use bitnet::storage::DISK;
+#[path = "chat/conversation.rs"]
+mod conversation;
+#[path = "chat/line.rs"]
+mod line;
+
+use bitnet::cli::{ModelArguments, SamplingArguments, TemplateArguments};
+use bitnet::inference::{Ending, Summary};
+use bitnet::report::{Emphasis, Styled, run_binary, stderr_has_colour, without_controls, write_completions};
 use bitnet::{Context, Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
-use std::io::{BufRead, IsTerminal, Write, stderr, stdin, stdout};
-use std::path::{Path, PathBuf};
+use conversation::{Answer, Conversation};
+use line::Lines;
+use signal_hook::consts::SIGINT;
+use std::io::{BufRead, ErrorKind, IsTerminal, Write, stderr, stdin, stdout};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const EXAMPLES: &str = "\
 Examples:
   chat                                    the newest run
   chat mine                               a run by id, unique prefix or path
-  chat runs/mine/checkpoints/step-002000  one checkpoint
+  chat runs/mine/checkpoints/step-002000  one checkpoint, or any other Hugging Face folder
+  chat microsoft/bitnet-b1.58-2B-4T       a model on the Hugging Face hub
+  chat model.gguf --template chatml       a file, and how it wants chats written
   echo '25 + 17 =' | chat mine            a prompt a line, an answer a line
   chat mine --temperature 0.8 --top-p 0.95 --seed 7
 
-Type a prompt such as `25 + 17 =`; Ctrl-D or Ctrl-C leaves.";
+A model with a chat template answers; one without continues what is typed. /help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves.";
 
-/// Continues prompts with a run's newest whole checkpoint
+const COMMANDS: &str = "\
+/reset        forget what was said
+/system TEXT  what the model is told before all else; nothing when TEXT is absent
+/save FILE    write what was said, as JSON
+/quit         leave; so does Ctrl-D
+Ctrl-C stops an answer.";
+
+/// Tokens of an answer where nothing else is said: to a prompt that is continued, and in a chat.
+const MAX_CONTINUATION: usize = 32;
+const MAX_ANSWER: usize = 1024;
+
+/// Talks with a model
 #[derive(Debug, Parser)]
 #[command(name = "chat", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// A run's id, a unique prefix of it, its path, or a checkpoint's; the newest run when absent
-    run: Option<String>,
-    /// Divides the logits; 0 takes the likeliest token always
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
-    temperature: f64,
-    /// Only the likeliest so many tokens are candidates; 0 means all
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    top_k: usize,
-    /// Only the likeliest tokens whose probabilities together reach this are candidates
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
-    top_p: f64,
-    /// Of the random choice
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-    /// At most so many tokens are added
-    #[arg(long, value_name = "N", default_value_t = 32)]
-    max_new_tokens: usize,
-    /// Where the model runs
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: DeviceChoice,
-    /// Where runs lie
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    runs_dir: PathBuf,
+    /// A model folder or file, a checkpoint, a run's id, a unique prefix of it or its path, or an id on the Hugging Face hub; the newest run
+    /// when absent
+    model: Option<String>,
+    /// At most so many tokens are added; 1024 with a chat template and 32 without when absent
+    #[arg(long, value_name = "N")]
+    max_new_tokens: Option<usize>,
+    #[command(flatten)]
+    template: TemplateArguments,
+    #[command(flatten)]
+    sampling: SamplingArguments,
+    #[command(flatten)]
+    loading: ModelArguments,
     /// Print a completion script for this shell, then stop
     #[arg(long, value_name = "SHELL", exclusive = true)]
     completions: Option<Shell>,
 }
 
 fn main() -> ExitCode {
-    run_binary(|| caught(|| chat(Arguments::parse())))
+    run_binary(|| chat(&Arguments::parse()))
 }
 
-fn chat(arguments: Arguments) -> Result<ExitCode> {
+fn chat(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(shell) = arguments.completions {
         return write_completions(shell, &mut Arguments::command());
     }
-    let options =
-        SamplingOptions { temperature: arguments.temperature, top_k: arguments.top_k, top_p: arguments.top_p, seed: arguments.seed };
-    options.validate()?;
-    let (folder, precision) = model_folder(&arguments)?;
-    let model = LoadedModel::load(&folder, select_device(arguments.device)?, precision)?;
-    let is_interactive = stdin().is_terminal();
-    if is_interactive {
-        writeln!(stderr(), "{}; type a prompt, Ctrl-D leaves", folder.display())?;
+    let mut options = arguments.sampling.options(0)?;
+    let (path, mut engine) = arguments.loading.load(arguments.model.as_deref())?;
+    arguments.template.apply(&mut engine)?;
+    let usual = if engine.template.is_some() { MAX_ANSWER } else { MAX_CONTINUATION };
+    options.max_new_tokens = arguments.max_new_tokens.unwrap_or(usual);
+    let conversation = Conversation::new(engine, options)?;
+    if stdin().is_terminal() {
+        talk(conversation, &path)?
+    } else {
+        answer_lines(conversation)?
     }
-    let mut sampler = Sampler::new(options);
-    loop {
-        if is_interactive {
-            write!(stderr(), "> ")?;
-        }
-        let mut line = String::new();
-        if stdin().lock().read_line(&mut line).context(|| "reading the prompt").map_err(Error::blame_input)? == 0 {
-            return Ok(ExitCode::SUCCESS);
-        }
-        let prompt = line.trim_end_matches(['\n', '\r']);
-        if prompt.is_empty() {
-            continue;
-        }
-        match answer(&model, prompt, arguments.max_new_tokens, &mut sampler) {
-            Err(error) if is_interactive && error.io_kind().is_none() => writeln!(stderr(), "error: {error}")?,
-            answered => answered?,
-        }
-    }
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the prompt and its continuation, as it comes.
-fn answer(model: &LoadedModel, prompt: &str, max_new_tokens: usize, sampler: &mut Sampler) -> Result<()> {
-    let ids = model.tokenizer.encode(prompt)?;
+/// Each line of standard input is a prompt or a turn; nothing but the answers is said.
+fn answer_lines(mut conversation: Conversation) -> Result<()> {
+    for line in stdin().lock().lines() {
+        let line = line.context(|| "reading the prompt").map_err(Error::blame_input)?;
+        let text = line.trim_end_matches('\r');
+        if !text.is_empty() {
+            write_answer(&mut conversation, text, &|| false)?;
+        }
+    }
+    Ok(())
+}
+
+/// A person at a terminal.
+fn talk(mut conversation: Conversation, path: &Path) -> Result<()> {
+    let interrupt = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGINT, interrupt.clone()).context(|| "listening for Ctrl-C")?;
+    let does = if conversation.has_turns() { "answers" } else { "has no chat template and continues what is typed" };
+    writeln!(stderr(), "{} {does}; /help lists the commands, Ctrl-D leaves", path.display())?;
+    let mut lines = Lines::open()?;
+    while let Some(line) = lines.read()? {
+        let done = match line.strip_prefix('/') {
+            Some("quit") => return Ok(()),
+            Some(command) => obey(&mut conversation, command),
+            None if line.trim().is_empty() => Ok(()),
+            None => {
+                interrupt.store(false, Ordering::Relaxed);
+                write_answer(&mut conversation, &line, &|| interrupt.load(Ordering::Relaxed)).and_then(|answer| write_note(&answer))
+            }
+        };
+        match done {
+            Err(error) if error.io_kind() != Some(ErrorKind::BrokenPipe) => writeln!(stderr(), "error: {error}")?,
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+fn obey(conversation: &mut Conversation, command: &str) -> Result<()> {
+    let (name, rest) = command.split_once(' ').map_or((command, ""), |(name, rest)| (name, rest.trim()));
+    let done = match name {
+        "reset" => {
+            conversation.reset();
+            "what was said is forgotten".to_owned()
+        }
+        "system" if !conversation.has_turns() => {
+            return Err(Error::input("the model has no chat template, so nothing can be told to it").hint("choose one: --template plain"));
+        }
+        "system" => {
+            conversation.set_system(rest);
+            "the model is told so from now on".to_owned()
+        }
+        "save" if rest.is_empty() => return Err(Error::input("/save needs a file").hint("/save chat.json")),
+        "save" => {
+            conversation.save(Path::new(rest))?;
+            format!("saved {rest}")
+        }
+        "help" => COMMANDS.to_owned(),
+        _ => return Err(Error::input(format!("there is no command /{name}")).hint("/help lists the commands")),
+    };
+    Ok(writeln!(stderr(), "{done}")?)
+}
+
+/// Writes an answer as it comes, a continuation behind its prompt.
+fn write_answer(conversation: &mut Conversation, text: &str, is_interrupted: &dyn Fn() -> bool) -> Result<Answer> {
     let is_terminal = stdout().is_terminal();
-    let mut out = stdout().lock();
-    write!(out, "{prompt}")?;
-    let mut failure = None;
-    let mut stream = model.tokenizer.stream();
-    let shown = |text: String| if is_terminal { without_controls(&text) } else { text };
-    generate(&model.decoder, &ids, model.config.max_position_embeddings, max_new_tokens, sampler, |id| {
-        let is_last = model.endings.contains(&id);
-        if !is_last {
-            failure = write!(out, "{}", shown(stream.push(id))).and_then(|()| out.flush()).err();
-        }
-        !is_last && failure.is_none()
+    let mut prompt = Some(text).filter(|_| !conversation.has_turns());
+    let mut write_prompt = move || prompt.take().map_or(Ok(()), |prompt| write!(stdout(), "{prompt}"));
+    let answered = conversation.answer(text, is_interrupted, |piece| {
+        write_prompt()?;
+        let shown = if is_terminal { without_controls(piece) } else { piece.to_owned() };
+        write!(stdout(), "{shown}")?;
+        Ok(stdout().flush()?)
     })?;
-    failure.map_or(Ok(()), |error| Err(Error::from(error)))?;
-    Ok(writeln!(out, "{}", shown(stream.finish()))?)
+    write_prompt()?; // if nothing came
+    writeln!(stdout())?;
+    Ok(answered)
 }
 
-/// The checkpoint's folder, and the precision that it was trained in.
-fn model_folder(arguments: &Arguments) -> Result<(PathBuf, Precision)> {
-    if let Some(path) = arguments.run.as_deref().map(Path::new).filter(|path| path.join("model.safetensors").is_file()) {
-        return Ok((path.to_path_buf(), precision_of(path)?));
+/// How fast the answer came, and what was not as usual.
+fn write_note(answer: &Answer) -> Result<()> {
+    let Summary { num_tokens, generation_time, ending, .. } = answer.summary;
+    let seconds = generation_time.as_secs_f64();
+    // The first token comes with the prompt.
+    let speed = if seconds > 0.0 { num_tokens.saturating_sub(1) as f64 / seconds } else { 0.0 };
+    let mut note = format!("{num_tokens} tokens, {speed:.1} a second");
+    note += match ending {
+        Ending::Interrupted => "; stopped",
+        Ending::MaxNewTokens => "; cut off at --max-new-tokens",
+        Ending::Context => "; the context is full",
+        Ending::EndToken | Ending::StopString => "",
+    };
+    if answer.num_dropped > 0 {
+        note += &format!("; turns forgotten that no longer fit: {}", answer.num_dropped);
     }
-    let run = find_run(&DISK, &arguments.runs_dir, arguments.run.as_deref())?;
-    Ok((run.newest_checkpoint(&DISK)?.path().to_path_buf(), run.read_config()?.precision))
-}
-
-/// The precision of the run that the checkpoint `folder` is part of; float32 for a folder of its own.
-fn precision_of(folder: &Path) -> Result<Precision> {
-    let run = folder.canonicalize()?.ancestors().nth(2).map(RunDirectory::new);
-    match run.filter(|run| run.config_path().is_file()) {
-        Some(run) => Ok(run.read_config()?.precision),
-        None => Ok(Precision::Float32),
-    }
+    let mut styled = Styled::default();
+    styled.push(Emphasis::Faint, note).end_line();
+    Ok(write!(stderr(), "{}", styled.render(stderr_has_colour()))?)
 }

@@ -1,16 +1,16 @@
 //! `generate`: a prompt's continuation by the packed engine, without libtorch: text on stdout as it comes, speed and memory on stderr. Owns
 //! the command line; the engine is the library's.
 
-use bitnet::inference::{CacheFormat, Engine, GenerationOptions, HeadFormat, LoadOptions, Piece, SamplingOptions, Summary, generate};
+use bitnet::cli::{ModelArguments, SamplingArguments};
+use bitnet::inference::{Engine, Piece, Summary, generate};
 use bitnet::report::{peak_memory_bytes, run_binary, without_controls, write_completions};
-use bitnet::run::{StopSignal, model_folder};
-use bitnet::storage::DISK;
+use bitnet::run::StopSignal;
 use bitnet::{Context, Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -31,7 +31,8 @@ const TOKENS_AT_A_TIME: usize = 256;
 #[derive(Debug, Parser)]
 #[command(name = "generate", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// A model folder, a checkpoint, or a run's id, a unique prefix of it or its path; the newest run when absent
+    /// A model folder or file, a checkpoint, a run's id, a unique prefix of it or its path, or an id on the Hugging Face hub; the newest run
+    /// when absent
     #[arg(long)]
     model: Option<String>,
     /// What is continued; read from standard input when absent
@@ -40,42 +41,13 @@ struct Arguments {
     /// At most so many tokens are added
     #[arg(long, value_name = "N", default_value_t = 128)]
     max_new_tokens: usize,
-    /// Divides the logits; 0 takes the likeliest token always
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
-    temperature: f64,
-    /// Only the likeliest so many tokens are candidates; 0 means all
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    top_k: usize,
-    /// Only the likeliest tokens whose probabilities together reach this are candidates
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
-    top_p: f64,
-    /// Only tokens at least this share as likely as the likeliest are candidates
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
-    min_p: f64,
-    /// Makes tokens that are there already less likely; 1 changes nothing
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
-    repetition_penalty: f64,
-    /// Of the random choice
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-    /// Text that ends the generation where it appears; may be given several times
-    #[arg(long, value_name = "TEXT")]
-    stop: Vec<String>,
-    /// Threads that compute; all processors when absent
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Numbers of embedding and head: as-stored, float32, bfloat16 or int8
-    #[arg(long, value_name = "FORMAT", default_value = "as-stored", hide_possible_values = true)]
-    head: HeadFormat,
-    /// Numbers of the cache: float32 or bfloat16
-    #[arg(long, value_name = "FORMAT", default_value = "float32", hide_possible_values = true)]
-    cache: CacheFormat,
+    #[command(flatten)]
+    sampling: SamplingArguments,
+    #[command(flatten)]
+    loading: ModelArguments,
     /// Print one JSON object at the end instead of text
     #[arg(long)]
     json: bool,
-    /// Where runs lie
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    runs_dir: PathBuf,
     /// Print a completion script for this shell, then stop
     #[arg(long, value_name = "SHELL", exclusive = true)]
     completions: Option<Shell>,
@@ -89,9 +61,9 @@ fn continue_prompt(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(shell) = arguments.completions {
         return write_completions(shell, &mut Arguments::command());
     }
-    let (options, load_options) = (arguments.options(), arguments.load_options()?);
-    options.sampling.validate()?;
-    let folder = model_folder(&DISK, &arguments.runs_dir, arguments.model.as_deref())?;
+    let options = arguments.sampling.options(arguments.max_new_tokens)?;
+    let load_options = arguments.loading.load_options()?;
+    let folder = arguments.loading.find(arguments.model.as_deref())?;
     let prompt = arguments.prompt()?;
     let engine = Engine::load(&folder, &load_options)?;
     let ids = engine.encode_prompt(&prompt)?;
@@ -147,30 +119,6 @@ impl Shown {
 }
 
 impl Arguments {
-    fn options(&self) -> GenerationOptions {
-        GenerationOptions {
-            max_new_tokens: self.max_new_tokens,
-            stop: self.stop.clone(),
-            sampling: SamplingOptions {
-                temperature: self.temperature,
-                top_k: self.top_k,
-                top_p: self.top_p,
-                min_p: self.min_p,
-                repetition_penalty: self.repetition_penalty,
-                seed: self.seed,
-            },
-            num_log_probabilities: None,
-        }
-    }
-
-    fn load_options(&self) -> Result<LoadOptions> {
-        if self.threads == Some(0) {
-            return Err(Error::input("--threads 0: it must be 1 or more"));
-        }
-        let defaults = LoadOptions::default();
-        Ok(LoadOptions { num_threads: self.threads.unwrap_or(defaults.num_threads), head_format: self.head, cache_format: self.cache })
-    }
-
     fn prompt(&self) -> Result<String> {
         if let Some(prompt) = &self.prompt {
             return Ok(prompt.clone());

@@ -3,6 +3,8 @@
 //! The library never prints: binaries under `scripts/` do. Feature `torch` (on by default) is the training half; without it, run
 //! directories, status and plots build in seconds and need no libtorch.
 
+#[cfg(feature = "text")]
+pub mod cli;
 pub mod config;
 pub mod data;
 pub mod error;

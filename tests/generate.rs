@@ -1,62 +1,13 @@
 //! `generate` as a process on a small model folder: text and JSON on stdout, speed on stderr, and what it refuses.
 #![cfg(feature = "text")]
 
+mod small_folder;
+
 use assert_cmd::Command;
-use bitnet::config::{Activation, ActivationQuantizer, Attention, BitLinearConfig, ModelConfig, NormPlacement, TokenIds, WeightQuantizer};
-use bitnet::random::Random;
-use bitnet::tokenizer::Tokenizer;
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
 use serde_json::Value;
+use small_folder::{config, folder};
 use std::fs;
 use tempfile::TempDir;
-
-const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz .é☺";
-
-fn config() -> ModelConfig {
-    ModelConfig {
-        vocab_size: 34,
-        hidden_size: 32,
-        intermediate_size: 48,
-        num_hidden_layers: 2,
-        num_attention_heads: 2,
-        num_key_value_heads: 1,
-        max_position_embeddings: 64,
-        rope_theta: 10000.0,
-        rms_norm_eps: 1e-5,
-        hidden_act: Activation::Relu2,
-        tie_word_embeddings: true,
-        initializer_range: 0.2,
-        attention: Attention::GroupedQuery,
-        sub_norms: true,
-        bit_linear: BitLinearConfig {
-            weights: WeightQuantizer::TernaryAbsmean,
-            activations: ActivationQuantizer::Int8Absmax,
-            norm: NormPlacement::Outside,
-        },
-    }
-}
-
-/// A model folder with random weights; the tokens that are no text are never the likeliest.
-fn folder() -> TempDir {
-    let (dir, config, mut random) = (tempfile::tempdir().unwrap(), config(), Random::derive(1, "weights", 0));
-    let mut bytes_of = |(name, shape): (String, Vec<usize>)| {
-        let mut number = |index: usize| match (shape.len(), name.contains("embed_tokens") && index < 4 * 32) {
-            (1, _) => 1.0,
-            (_, true) => 0.0,
-            _ => random.unit() as f32 - 0.5,
-        };
-        let bytes: Vec<u8> = (0..shape.iter().product()).flat_map(|index| number(index).to_le_bytes()).collect();
-        (name, shape, bytes)
-    };
-    let tensors: Vec<_> = config.parameter_shapes().into_iter().map(&mut bytes_of).collect();
-    let views = tensors.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
-    fs::write(dir.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
-    let tokens = TokenIds { bos: None, eos: Some(2) };
-    fs::write(dir.path().join("config.json"), config.to_hugging_face(tokens).unwrap().to_string()).unwrap();
-    fs::write(dir.path().join("tokenizer.json"), Tokenizer::characters(ALPHABET, 34).unwrap().to_json().unwrap()).unwrap();
-    dir
-}
 
 fn generate(dir: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_generate"));
@@ -74,7 +25,7 @@ fn json(dir: &TempDir, arguments: &[&str]) -> Value {
 
 #[test]
 fn a_prompt_is_continued_on_stdout_and_its_speed_is_told_on_stderr() {
-    let dir = folder();
+    let dir = folder(&config());
     let output = generate(&dir, &["--prompt", "to be "]).assert().success().get_output().clone();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!((text.chars().count(), text.starts_with("to be "), text.ends_with('\n')), (6 + 12 + 1, true, true), "{text}");
@@ -89,7 +40,7 @@ fn a_prompt_is_continued_on_stdout_and_its_speed_is_told_on_stderr() {
 
 #[test]
 fn json_holds_the_text_and_what_it_took() {
-    let dir = folder();
+    let dir = folder(&config());
     let report = json(&dir, &["--prompt", "to be "]);
     assert_eq!(format!("to be {}\n", report["text"].as_str().unwrap()), said(&dir, &["--prompt", "to be "]));
     assert_eq!((report["num_prompt_tokens"].as_u64(), report["num_tokens"].as_u64()), (Some(6), Some(12)));
@@ -103,7 +54,7 @@ fn json_holds_the_text_and_what_it_took() {
 
 #[test]
 fn a_seed_repeats_what_chance_chose_and_another_does_not() {
-    let dir = folder();
+    let dir = folder(&config());
     let flags = ["--prompt", "to be ", "--temperature", "2", "--top-k", "30", "--top-p", "0.99", "--min-p", "0.001", "--seed"];
     let said = |seed: &str| said(&dir, &[&flags[..], &[seed]].concat());
     assert_eq!(said("1"), said("1"));
@@ -112,7 +63,7 @@ fn a_seed_repeats_what_chance_chose_and_another_does_not() {
 
 #[test]
 fn what_cannot_be_done_is_one_clear_error() {
-    let dir = folder();
+    let dir = folder(&config());
     let refused = |arguments: &[&str]| {
         let output = generate(&dir, arguments).assert().failure().code(2).get_output().stderr.clone();
         String::from_utf8(output).unwrap()

@@ -19,7 +19,7 @@ fn program(name: &str) -> Command {
         "train" => env!("CARGO_BIN_EXE_train"),
         #[cfg(feature = "torch")]
         "evaluate" => env!("CARGO_BIN_EXE_evaluate"),
-        #[cfg(feature = "torch")]
+        #[cfg(feature = "text")]
         "chat" => env!("CARGO_BIN_EXE_chat"),
         #[cfg(feature = "torch")]
         "new-model" => env!("CARGO_BIN_EXE_new-model"),
@@ -69,8 +69,8 @@ macro_rules! binaries {
 
 binaries!(check_status "check-status", plot_loss "plot-loss", estimate "estimate");
 #[cfg(feature = "text")]
-binaries!(train_tokenizer "train-tokenizer", generate "generate");
+binaries!(train_tokenizer "train-tokenizer", generate "generate", chat "chat");
 #[cfg(feature = "serve")]
 binaries!(serve "serve");
 #[cfg(feature = "torch")]
-binaries!(train "train", evaluate "evaluate", chat "chat", new_model "new-model");
+binaries!(train "train", evaluate "evaluate", new_model "new-model");

@@ -1,5 +1,7 @@
 //! Files fetched from a Hub on loopback that misbehaves in every way a server can: what is in the cache afterwards, and what is said.
 
+#[path = "hub/chat.rs"]
+mod chat;
 #[path = "hub/failures.rs"]
 mod failures;
 #[path = "hub/prepare_data.rs"]
@@ -8,6 +10,7 @@ mod prepare_data;
 mod server;
 #[path = "hub/setting.rs"]
 mod setting;
+mod small_folder;
 
 use bitnet::Fault;
 use bitnet::data::hub::{Kind, Progress, Request, fetch, fetch_plan, plan};

@@ -1,12 +1,12 @@
-//! From a prompt to a stream of text: one text's state between its tokens, which a server keeps for each of many, and the loop for one.
+//! From a prompt to a stream of text: one text's state between its tokens, which a server keeps for each of many. The loop for one is
+//! `memory`'s.
 
 use super::engine::Engine;
 use super::sampling::{LogProbabilities, Sampler, SamplingOptions, log_probabilities};
 use super::stop_strings::StopStrings;
-use super::workspace::{Chunk, Wanted, Workspace};
 use crate::tokenizer::Stream;
 use crate::{Error, Result};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What is generated, and until when.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,7 +159,7 @@ impl<'a> Continuation<'a> {
 /// What a generation was.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
-    /// Tokens of the prompt.
+    /// Tokens of the prompt that were read: all but those that were remembered.
     pub num_prompt_tokens: usize,
     /// Tokens that were chosen, the one that ended the text included.
     pub num_tokens: usize,
@@ -169,51 +169,4 @@ pub struct Summary {
     pub generation_time: Duration,
     /// Why it was over.
     pub ending: Ending,
-}
-
-/// Continues `prompt`, giving each piece to `on_piece`; it stops soon after `is_interrupted` says so. Text that was held back then comes in
-/// a piece of its own, whose token is the last one once more.
-///
-/// # Errors
-/// Those of [`Continuation::new`] and [`Sampler::choose`], and what `on_piece` returns.
-pub fn generate(
-    engine: &Engine,
-    prompt: &[u32],
-    options: GenerationOptions,
-    workspace: &mut Workspace,
-    is_interrupted: &dyn Fn() -> bool,
-    mut on_piece: impl FnMut(&Piece) -> Result<()>,
-) -> Result<Summary> {
-    let start = Instant::now();
-    let capacity = prompt.len().saturating_add(options.max_new_tokens);
-    let mut continuation = Continuation::new(engine, prompt, options)?;
-    let mut cache = engine.model.new_cache(capacity)?;
-    let (mut unread, mut prompt_time) = (prompt, None);
-    let mut last = [0; 1];
-    while continuation.ending().is_none() {
-        if is_interrupted() {
-            let text = continuation.end(Ending::Interrupted);
-            on_piece(&Piece { token: last[0], text, log_probabilities: None })?;
-            break;
-        }
-        let (tokens, rest) = unread.split_at(unread.len().min(workspace.max_tokens()));
-        let logits = if rest.is_empty() { Wanted::Last } else { Wanted::Nothing };
-        let logits = engine.model.forward(&mut [Chunk { cache: &mut cache, tokens, logits }], workspace)?;
-        unread = rest;
-        if unread.is_empty() {
-            prompt_time.get_or_insert_with(|| start.elapsed());
-            let piece = continuation.advance(logits)?;
-            on_piece(&piece)?;
-            last = [piece.token];
-            unread = &last;
-        }
-    }
-    let prompt_time = prompt_time.unwrap_or_else(|| start.elapsed());
-    Ok(Summary {
-        num_prompt_tokens: prompt.len(),
-        num_tokens: continuation.num_tokens(),
-        prompt_time,
-        generation_time: start.elapsed().saturating_sub(prompt_time),
-        ending: continuation.ending().unwrap_or(Ending::Interrupted),
-    })
 }

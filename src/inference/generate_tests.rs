@@ -1,7 +1,7 @@
 //! Claims about generation: what is shown, where it ends, and that a seed repeats it.
 
 use super::test_folder::{random_tensors, small, write_folder};
-use super::{Ending, Engine, GenerationOptions, LoadOptions, Piece, SamplingOptions, Summary, generate};
+use super::{Ending, Engine, GenerationOptions, LoadOptions, Memory, Piece, SamplingOptions, Summary, generate};
 use crate::tokenizer::Tokenizer;
 use std::cell::Cell;
 use std::fs;
@@ -143,5 +143,28 @@ fn log_probabilities_come_with_each_token_when_asked_for() {
         let found = piece.log_probabilities.unwrap();
         assert_eq!((found.top.len(), found.top[0].token), (3, piece.token));
         assert!(found.chosen == found.top[0].log_probability && found.chosen < 0.0);
+    }
+}
+
+#[test]
+fn a_memory_reads_only_what_is_new_and_says_what_a_fresh_one_says() {
+    let mut memory = Memory::new(&ENGINE, 64).unwrap();
+    let mut workspace = ENGINE.model.new_workspace(4);
+    let mut remembering = |prompt: &str| {
+        let (ids, mut text) = (ENGINE.encode_prompt(prompt).unwrap(), String::new());
+        let keep = |piece: &Piece| {
+            text += &piece.text;
+            Ok(())
+        };
+        let summary = memory.generate(&ENGINE, &ids, GREEDY, &mut workspace, &|| false, keep).unwrap();
+        (text, summary.num_prompt_tokens)
+    };
+    let answer = run("hello", GREEDY).0;
+    assert_eq!(remembering("hello"), (answer.clone(), 5));
+    // The last token of an answer was chosen, but never read.
+    let next = format!("{hello}{answer} you", hello = "hello");
+    assert_eq!(remembering(&next), (run(&next, GREEDY).0, 5));
+    for (prompt, num_new) in [("help me", 4), ("help me", 1), ("hel", 1), ("other", 5)] {
+        assert_eq!(remembering(prompt), (run(prompt, GREEDY).0, num_new), "{prompt}");
     }
 }

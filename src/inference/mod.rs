@@ -17,6 +17,7 @@ mod generate_tests;
 #[cfg(test)]
 mod golden_tests;
 mod linear;
+mod memory;
 mod model;
 mod norm;
 mod number;
@@ -40,7 +41,8 @@ mod workspace;
 
 pub use cache::{Cache, CacheFormat};
 pub use engine::Engine;
-pub use generate::{Continuation, Ending, GenerationOptions, Piece, Summary, generate};
+pub use generate::{Continuation, Ending, GenerationOptions, Piece, Summary};
+pub use memory::{Memory, generate};
 pub use model::{LoadOptions, Model};
 pub use sampling::{LogProbabilities, Sampler, SamplingOptions, TokenLogProbability, log_probabilities};
 pub use stop_strings::StopStrings;

@@ -1,5 +1,5 @@
 //! Continuing a prompt token by token: the choice of the next token, and the loop around it. The packed engine has its own; this
-//! one serves samples while training, and chat with a run's checkpoint.
+//! one serves samples while training.
 
 use super::{Cache, Decoder};
 use crate::random::Random;
@@ -22,17 +22,6 @@ pub struct SamplingOptions {
 impl SamplingOptions {
     /// Always the likeliest token.
     pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, seed: 0 };
-
-    /// Refuses what no choice can be made with.
-    pub fn validate(&self) -> Result<()> {
-        if !self.temperature.is_finite() || self.temperature < 0.0 {
-            return Err(Error::input(format!("--temperature {}: must be 0 (greedy) or more", self.temperature)));
-        }
-        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return Err(Error::input(format!("--top-p {}: must be above 0 and at most 1", self.top_p)));
-        }
-        Ok(())
-    }
 }
 
 /// Chooses tokens from logits; the same options and logits give the same choices.

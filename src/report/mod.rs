@@ -20,6 +20,6 @@ pub use preparation::BytesProgress;
 #[cfg(feature = "torch")]
 pub use progress_bar::TrainingProgress;
 pub use status_view::{run_table, status_view};
-pub use styled::{Emphasis, Styled, stdout_has_colour};
+pub use styled::{Emphasis, Styled, stderr_has_colour, stdout_has_colour};
 pub use terminal::{peak_memory_bytes, run_binary, without_controls, write_completions};
 pub use watch::{stdout_width, watch};

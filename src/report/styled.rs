@@ -1,7 +1,7 @@
 //! Lines of text with a little emphasis, as plain text or with the terminal's colours. Everything reads the same without them.
 
 use std::fmt::Write;
-use std::io::{IsTerminal, stdout};
+use std::io::{IsTerminal, stderr, stdout};
 
 /// How a piece of text stands out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,9 +70,18 @@ impl Styled {
 
 /// Whether standard output is a terminal whose user has not asked for no colours (<https://no-color.org>).
 pub fn stdout_has_colour() -> bool {
+    stdout().is_terminal() && is_colour_wanted()
+}
+
+/// The same of standard error.
+pub fn stderr_has_colour() -> bool {
+    stderr().is_terminal() && is_colour_wanted()
+}
+
+fn is_colour_wanted() -> bool {
     let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    stdout().is_terminal() && !is_unwanted && !is_dumb
+    !is_unwanted && !is_dumb
 }
 
 /// Text of a log made harmless: control characters, which could move the cursor, become visible.

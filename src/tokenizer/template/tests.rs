@@ -1,1 +1,207 @@
-//! Claims about chat templates.
+//! Claims about chat templates: transformers' text and ids, messages that spell special tokens, and templates without end.
+
+use super::*;
+use serde_json::json;
+
+fn recorded() -> Value {
+    serde_json::from_str(include_str!("../../../tests/reference/chat_templates.json")).unwrap()
+}
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::from_json(&recorded()["tokenizer"].to_string()).unwrap()
+}
+
+fn tokens() -> BTreeMap<String, String> {
+    [("bos_token", "<s>"), ("eos_token", "</s>")].map(|(name, text)| (name.to_owned(), text.to_owned())).into()
+}
+
+fn template(source: &str) -> ChatTemplate {
+    ChatTemplate::new(source, tokens()).unwrap()
+}
+
+fn says(content: &str) -> Vec<Message> {
+    vec![Message::new("user", content)]
+}
+
+fn refused(source: &str) -> String {
+    let error = ChatTemplate::new(source, tokens()).and_then(|template| template.render(&says("Hi"), true)).unwrap_err();
+    assert_eq!(error.exit_status(), 2, "{error}");
+    error.to_string()
+}
+
+#[test]
+fn text_and_ids_are_those_of_transformers() {
+    let (recorded, tokenizer) = (recorded(), tokenizer());
+    let mut seen = [0; 2];
+    for known in recorded["templates"].as_array().unwrap() {
+        let template = template(known["template"].as_str().unwrap());
+        for case in known["cases"].as_array().unwrap() {
+            let messages: Vec<Message> = serde_json::from_value(recorded["chats"][case["chat"].as_str().unwrap()].clone()).unwrap();
+            let add = case["add_generation_prompt"] == true;
+            let place = format!("{} {}", known["name"], case["chat"]);
+            if let Some(message) = case["refused"].as_str() {
+                assert!(template.render(&messages, add).unwrap_err().to_string().contains(message), "{place}");
+                seen[0] += 1;
+                continue;
+            }
+            assert_eq!(template.render(&messages, add).unwrap(), case["text"].as_str().unwrap(), "{place}");
+            assert_eq!(json!(template.encode(&tokenizer, &messages, add).unwrap()), case["ids"], "{place}");
+            seen[1] += 1;
+        }
+    }
+    assert_eq!(seen, [4, 52]);
+}
+
+#[test]
+fn a_message_cannot_spell_a_special_token_and_keeps_every_character() {
+    let (tokenizer, special) = (tokenizer(), |ids: &[u32]| ids.iter().filter(|id| tokenizer_special(**id)).count());
+    let template = ChatTemplate::built_in("bitnet", &tokenizer).unwrap();
+    let usual = template.encode(&tokenizer, &says("Hi"), true).unwrap();
+    assert_eq!(special(&usual), 2, "one opens the text, one ends the turn: {usual:?}");
+    let wild = [
+        "<|eot_id|>",
+        "a<|eot_id|>b</s><s>",
+        "<|eot_id",
+        "|eot_id|>",
+        ">",
+        "<|eot_id|><|eot_id|>",
+        "<<|eot_id|>|eot_id|>",
+        "\u{10fffd}<s>",
+    ];
+    for content in wild {
+        let ids = template.encode(&tokenizer, &says(content), true).unwrap();
+        assert_eq!(special(&ids), 2, "{content}");
+        assert_eq!(tokenizer.decode(&ids), format!("User: {content}Assistant: "));
+    }
+}
+
+fn tokenizer_special(id: u32) -> bool {
+    tokenizer().special_tokens().iter().any(|token| token.id == id)
+}
+
+#[test]
+fn no_name_comes_together_from_parts_of_messages_and_template() {
+    let tokenizer = tokenizer();
+    let messages = ["<|eot", "_id|>", "<|eot_id  ", "|>"].map(|content| Message::new("user", content));
+    for source in ["{% for m in messages %}{{ m.content }}{% endfor %}", "{% for m in messages %}{{ m.content | trim }}{% endfor %}"] {
+        let ids = template(source).encode(&tokenizer, &messages, true).unwrap();
+        assert!(!ids.iter().any(|id| tokenizer_special(*id)), "{ids:?}");
+    }
+    let ids = template("<|eot_id{{ messages[0].content }}").encode(&tokenizer, &says("|>"), true).unwrap();
+    assert!(!ids.iter().any(|id| tokenizer_special(*id)), "{ids:?}");
+}
+
+#[test]
+fn text_across_the_border_of_template_and_message_is_one_text() {
+    let tokenizer = tokenizer();
+    let source = "{{ bos_token }}{% for m in messages %}User: {{ m.content }}<|eot_id|>{% endfor %}";
+    let ids = template(source).encode(&tokenizer, &says("Hello"), true).unwrap();
+    let id_of = |name: &str| tokenizer.special_tokens().iter().find(|token| token.content == name).unwrap().id;
+    let expected = [vec![id_of("<s>")], tokenizer.encode("User: Hello").unwrap(), vec![id_of("<|eot_id|>")]].concat();
+    assert_eq!(ids, expected);
+    assert_ne!(
+        tokenizer.encode("User: Hello").unwrap(),
+        [tokenizer.encode("User: ").unwrap(), tokenizer.encode("Hello").unwrap()].concat()
+    );
+}
+
+#[test]
+fn a_template_without_end_is_one_clear_error() {
+    let twice = "{% set ns = namespace(x='abcdefgh') %}{% for i in range(60) %}{% set ns.x = GROWN %}{% endfor %}{{ ns.x | length }}";
+    let grown = [
+        "ns.x + ns.x",
+        "ns.x ~ ns.x",
+        "ns.x * 2",
+        "[ns.x, ns.x] | join",
+        "ns.x.replace('a', ns.x)",
+        "ns.x | replace('a', ns.x)",
+        "ns.x.join([ns.x, 'a'])",
+    ];
+    for source in grown.map(|grown| twice.replace("GROWN", grown)) {
+        assert!(refused(&source).contains("runs or grows without end"), "{source}");
+    }
+    let others = [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{% set ns = namespace(x=['a']) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
+        "{% set ns = namespace(x={}) %}{% for i in range(60) %}{% set ns.x = {'a': ns.x, 'b': ns.x} %}{% endfor %}{{ ns.x | tojson }}",
+        "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set y %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = y %}{% endfor %}",
+        "{% macro again(x) %}{{ x }}{{ again(x + x) }}{% endmacro %}{{ again('a') }}",
+        "{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}",
+    ];
+    for source in others {
+        let message = refused(source);
+        assert!(message.contains("without end") || message.contains("recursion"), "{source}: {message}");
+    }
+    let long = format!("{}{}", "a".repeat(200_000), "{% for i in range(9999) %}{{ i }}{% endfor %}");
+    assert!(refused(&long).contains("without end"));
+    assert!(refused(&"a".repeat(300_000)).contains("300000 bytes"));
+}
+
+#[test]
+fn long_chats_are_within_the_bounds() {
+    let recorded = recorded();
+    for known in recorded["templates"].as_array().unwrap().iter().filter(|known| known["name"] != "json_and_controls") {
+        let turn = |at: usize| Message::new(["user", "assistant"][at % 2], "word ".repeat(200));
+        let messages: Vec<Message> = (0..501).map(turn).collect();
+        let text = template(known["template"].as_str().unwrap()).render(&messages, true).unwrap();
+        assert!(text.len() > 400_000, "{}: {}", known["name"], text.len());
+    }
+}
+
+#[test]
+fn what_is_no_template_is_refused_with_its_place() {
+    assert!(refused("{% for %}").contains("chat template:1"));
+    assert!(refused("{{ nothing.at.all }}").contains("undefined"));
+    assert!(refused("{{ messages | unheard_of }}").contains("unheard_of"));
+    assert!(refused("{% include 'other' %}").contains("other"));
+    let stranger = [Message::new("<|eot_id|>", "Hi")];
+    assert!(template("{{ messages[0].role }}").render(&stranger, true).unwrap_err().to_string().contains("the role"));
+}
+
+#[test]
+fn todays_date_can_be_asked_for() {
+    let year = template("{{ strftime_now('%Y') }}").render(&says("Hi"), true).unwrap();
+    assert!(year.len() == 4 && year.parse::<u32>().is_ok_and(|year| year > 2024), "{year}");
+    assert!(refused("{{ strftime_now('%') }}").contains("chat template"));
+}
+
+#[test]
+fn a_template_is_found_in_either_file_and_among_several() {
+    let tokenizer = tokenizer();
+    let config = json!({"chat_template": "A{{ bos_token }}{{ eos_token }}", "eos_token": {"content": "<|eot_id|>"}}).to_string();
+    let rendered = |jinja: Option<&str>, config: Option<&str>| {
+        let template = ChatTemplate::of_files(jinja, config, &tokenizer).unwrap()?;
+        Some((template.render(&says("Hi"), true).unwrap(), template.ending_ids(&tokenizer)))
+    };
+    let id_of = |name: &str| tokenizer.special_tokens().iter().find(|token| token.content == name).unwrap().id;
+    assert_eq!(rendered(None, Some(&config)), Some(("A<s><|eot_id|>".into(), vec![id_of("<|eot_id|>")])));
+    assert_eq!(rendered(Some("B{{ bos_token }}"), Some(&config)).unwrap().0, "B<s>");
+    let several = json!({"chat_template": [{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]}).to_string();
+    assert_eq!(rendered(None, Some(&several)).unwrap().0, "D");
+    assert_eq!(rendered(None, Some("{}")), None);
+    assert_eq!(rendered(None, None), None);
+    for wrong in ["{\"chat_template\": 3}", "{\"chat_template\": []}", "{"] {
+        assert!(
+            ChatTemplate::of_files(None, Some(wrong), &tokenizer).unwrap_err().to_string().contains("tokenizer_config.json"),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn a_built_in_template_ends_answers_where_it_should() {
+    let tokenizer = tokenizer();
+    let rendered = |name: &str| ChatTemplate::built_in(name, &tokenizer).unwrap().render(&says(" Hi "), true).unwrap();
+    assert_eq!(rendered("bitnet"), "<s>User: Hi<|eot_id|>Assistant: ");
+    assert_eq!(
+        rendered("llama3"),
+        "<s><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+    );
+    assert_eq!(rendered("chatml"), "<|im_start|>user\n Hi <|im_end|>\n<|im_start|>assistant\n");
+    assert_eq!(rendered("plain"), "User: Hi\nAssistant:");
+    let chatml = ChatTemplate::built_in("chatml", &tokenizer).unwrap();
+    assert_eq!(chatml.ending_ids(&tokenizer).len(), 2);
+    assert_eq!(ChatTemplate::built_in("plain", &tokenizer).unwrap().stop_strings(), ["\nUser:"]);
+    let unknown = ChatTemplate::built_in("chatlm", &tokenizer).unwrap_err().to_string();
+    assert!(unknown.contains("chatlm") && unknown.contains("hint: there is chatml, llama3, bitnet, plain"), "{unknown}");
+}

@@ -1,0 +1,116 @@
+//! Which model, and how it is loaded.
+
+use crate::inference::{CacheFormat, Engine, HeadFormat, LoadOptions};
+use crate::run::model_folder;
+use crate::storage::DISK;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// How a model is found and loaded. Its name is an argument of the binary's own.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ModelArguments {
+    /// Threads that compute; all processors when absent
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Numbers of embedding and head: as-stored, float32, bfloat16 or int8
+    #[arg(long, value_name = "FORMAT", default_value = "as-stored", hide_possible_values = true)]
+    head: HeadFormat,
+    /// Numbers of the cache: float32 or bfloat16
+    #[arg(long, value_name = "FORMAT", default_value = "float32", hide_possible_values = true)]
+    cache: CacheFormat,
+    /// Where runs lie
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    runs_dir: PathBuf,
+}
+
+impl ModelArguments {
+    /// Where the model that `name` means lies: a run's newest checkpoint, a folder or a GGUF file; one on the Hugging Face hub is fetched,
+    /// which is announced on stderr. No name is the newest run.
+    ///
+    /// # Errors
+    /// The user's: there is no such model, or this program was built without the hub.
+    pub fn find(&self, name: Option<&str>) -> Result<PathBuf> {
+        match name {
+            Some(path) if Path::new(path).is_file() => Ok(PathBuf::from(path)),
+            Some(id) if self.is_on_hub(id) => from_hub(id),
+            _ => model_folder(&DISK, &self.runs_dir, name),
+        }
+    }
+
+    /// What [`Engine::load`] is told.
+    ///
+    /// # Errors
+    /// The user's: no threads.
+    pub fn load_options(&self) -> Result<LoadOptions> {
+        if self.threads == Some(0) {
+            return Err(Error::input("--threads 0: it must be 1 or more"));
+        }
+        let defaults = LoadOptions::default();
+        Ok(LoadOptions { num_threads: self.threads.unwrap_or(defaults.num_threads), head_format: self.head, cache_format: self.cache })
+    }
+
+    /// Finds and loads the model that `name` means; where it lies, too.
+    ///
+    /// # Errors
+    /// Those of [`Self::find`], [`Self::load_options`] and [`Engine::load`].
+    pub fn load(&self, name: Option<&str>) -> Result<(PathBuf, Engine)> {
+        let options = self.load_options()?;
+        let path = self.find(name)?;
+        let engine = Engine::load(&path, &options)?;
+        Ok((path, engine))
+    }
+
+    /// `owner/name`, where neither that nor `owner` is a path here, nor is there such a run.
+    fn is_on_hub(&self, name: &str) -> bool {
+        let is_part = |part: &str| {
+            let is_first = |character: char| character.is_ascii_alphanumeric() || character == '_';
+            part.starts_with(is_first) && part.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
+        };
+        let is_id = name.split_once('/').is_some_and(|(owner, rest)| is_part(owner) && is_part(rest) && !Path::new(owner).exists());
+        is_id && !self.runs_dir.join(name).exists()
+    }
+}
+
+#[cfg(feature = "hub")]
+fn from_hub(id: &str) -> Result<PathBuf> {
+    super::from_hub::fetch_model(id, &crate::data::hub::Environment::from_env()?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn from_hub(id: &str) -> Result<PathBuf> {
+    let message = format!("there is no run and no file {id:?}, and this program was built without the Hugging Face hub");
+    Err(Error::input(message).hint("build it with --features hub, or give the path of a model folder"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        model: ModelArguments,
+    }
+
+    #[test]
+    fn a_name_with_one_slash_that_nothing_here_has_is_on_the_hub() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("owner/run")).unwrap();
+        let model = Line::parse_from(["test", "--runs-dir", dir.path().to_str().unwrap()]).model;
+        for id in ["microsoft/bitnet-b1.58-2B-4T", "1bitLLM/bitnet_b1_58-3B", "owner/name"] {
+            assert!(model.is_on_hub(id), "{id}");
+        }
+        for other in ["mine", "owner/run", "src/tokenizer", "src/absent", "a/b/c", "./a", "../a", "/a", "a/", "a b/c", "-a/b", ""] {
+            assert!(!model.is_on_hub(other), "{other}");
+        }
+    }
+
+    #[cfg(not(feature = "hub"))]
+    #[test]
+    fn without_the_hub_its_models_are_refused_with_the_cure() {
+        let model = Line::parse_from(["test"]).model;
+        let message = model.find(Some("microsoft/bitnet-b1.58-2B-4T")).unwrap_err().to_string();
+        assert!(message.contains("microsoft/bitnet") && message.contains("--features hub"), "{message}");
+    }
+}
