@@ -157,7 +157,7 @@ generate *flags:
 [group('runs')]
 [no-exit-message]
 serve *flags:
-    @cargo run --release --no-default-features --features serve --bin serve -- "$@"
+    @cargo run --release --no-default-features --features hub,serve --bin serve -- "$@"
 
 # Write a run or a model folder for others: --to huggingface, packed or gguf, -o PATH (--dtype bfloat16, --type tq1_0, --force)
 [group('data and models')]

@@ -9,6 +9,9 @@ mod client;
 #[allow(dead_code)]
 #[path = "../tests/serve/setting.rs"]
 mod setting;
+#[allow(dead_code)]
+#[path = "../tests/small_folder/mod.rs"]
+mod small_folder;
 
 use bitnet::inference::{Engine, GenerationOptions};
 use bitnet::random::Random;

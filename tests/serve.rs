@@ -12,5 +12,7 @@ mod openai;
 mod refusals;
 #[path = "serve/setting.rs"]
 mod setting;
+#[path = "small_folder/mod.rs"]
+mod small_folder;
 #[path = "serve/stopping.rs"]
 mod stopping;

@@ -215,7 +215,7 @@ fn the_test_runner_turns_files_and_names_into_cargos_arguments() {
     let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
     let given = |words: &[&str]| {
         let output = Command::new("sh").arg(script("run-tests")).args(words).env("PATH", &path).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().replace("<--release><--features><hub,parquet>", "")
+        String::from_utf8(output.stdout).unwrap().replace("<--release><--features><hub,parquet,serve>", "")
     };
     assert_eq!(given(&[]), "<test><-->");
     assert_eq!(given(&["tests/setup.rs", "architecture"]), "<test><--test><setup><--test><architecture><-->");

@@ -2,14 +2,13 @@
 //! characters in a circle.
 
 use super::client::{PATIENCE, get};
-use bitnet::config::{Activation, ActivationQuantizer, Attention, BitLinearConfig, ModelConfig, NormPlacement, TokenIds, WeightQuantizer};
+use super::small_folder;
+use bitnet::config::ModelConfig;
 use bitnet::inference::{Engine, GenerationOptions, LoadOptions, SamplingOptions, generate};
 use bitnet::random::Random;
 use bitnet::run::{StopReason, StopSignal};
 use bitnet::serve::{ServeOptions, Server};
 use bitnet::tokenizer::{BytePairOptions, Tokenizer};
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
@@ -27,26 +26,16 @@ const CHATML: &str = "{% for message in messages %}<{{ message.role }}>{{ messag
                       {% if add_generation_prompt %}<assistant>{% endif %}";
 
 fn config(context: usize) -> ModelConfig {
+    let base = small_folder::config();
     ModelConfig {
         vocab_size: 320,
         hidden_size: 64,
         intermediate_size: 96,
-        num_hidden_layers: 2,
         num_attention_heads: 4,
         num_key_value_heads: 2,
         max_position_embeddings: context,
-        rope_theta: 10000.0,
-        rms_norm_eps: 1e-5,
-        hidden_act: Activation::Relu2,
         tie_word_embeddings: false,
-        initializer_range: 0.2,
-        attention: Attention::GroupedQuery,
-        sub_norms: true,
-        bit_linear: BitLinearConfig {
-            weights: WeightQuantizer::TernaryAbsmean,
-            activations: ActivationQuantizer::Int8Absmax,
-            norm: NormPlacement::Outside,
-        },
+        ..base
     }
 }
 
@@ -56,19 +45,8 @@ fn tokenizer() -> Tokenizer {
     Tokenizer::train_byte_pair([Ok(text)], &options).unwrap().tokenizer
 }
 
-fn folder_of(config: &ModelConfig, mut number: impl FnMut(&str, usize) -> f32) -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    let bytes_of = |(name, shape): (String, Vec<usize>)| {
-        let bytes: Vec<u8> = (0..shape.iter().product()).flat_map(|index| number(&name, index).to_le_bytes()).collect();
-        (name, shape, bytes)
-    };
-    let tensors: Vec<_> = config.parameter_shapes().into_iter().map(bytes_of).collect();
-    let views = tensors.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
-    fs::write(dir.path().join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
-    let tokens = TokenIds { bos: None, eos: Some(2) };
-    fs::write(dir.path().join("config.json"), config.to_hugging_face(tokens).unwrap().to_string()).unwrap();
-    fs::write(dir.path().join("tokenizer.json"), tokenizer().to_json().unwrap()).unwrap();
-    dir
+fn folder_of(config: &ModelConfig, number: impl FnMut(&str, usize) -> f32) -> TempDir {
+    small_folder::folder_of(config, &tokenizer(), number)
 }
 
 /// A random model; ids that are no text are never the likeliest.
