@@ -163,19 +163,19 @@ serve *flags:
 [group('data and models')]
 [no-exit-message]
 export *args:
-    @cargo run --release --no-default-features --features text --bin export -- "$@"
+    @cargo run --release --no-default-features --features hub --bin export -- "$@"
 
 # Take a model folder in, of any public layout (SOURCE, -o models/NAME, --tokenizer FILE)
 [group('data and models')]
 [no-exit-message]
 import *args:
-    @cargo run --release --no-default-features --features text --bin import -- "$@"
+    @cargo run --release --no-default-features --features hub --bin import -- "$@"
 
 # What a model holds: shapes, scales, shares of -1, 0 and +1, sizes (--json)
 [group('data and models')]
 [no-exit-message]
 inspect *args:
-    @cargo run --release --no-default-features --features text --bin inspect -- "$@"
+    @cargo run --release --no-default-features --features hub --bin inspect -- "$@"
 
 # All the tests, one file (tests/resume.rs), or by name (-k quantization)
 [group('development')]
@@ -206,7 +206,7 @@ kill-loop kills="20": setup
 [group('development')]
 [no-exit-message]
 bench-inference *flags:
-    @cargo run --release --no-default-features --features text --bin bench-inference -- "$@"
+    @cargo run --release --no-default-features --features hub --bin bench-inference -- "$@"
 
 # One training step against PyTorch's, by turns (--configs arithmetic, --rounds 6, --out FILE, --profile, --without-pytorch)
 [group('development')]
