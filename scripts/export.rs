@@ -1,10 +1,11 @@
 //! `export`: a run or a model folder in the form that others load. Owns the command line; the work is the library's.
 
 use bitnet::export::{ExportOptions, FloatType, Provenance, WeightForm, export_folder, require_place};
-use bitnet::inference::StoredModel;
+use bitnet::inference::{LoadOptions, StoredModel};
 use bitnet::report::{Curve, PictureFormat, PlotOptions, XAxis, bytes, draw_picture, run_binary, write_completions};
 use bitnet::run::model_folder;
 use bitnet::storage::DISK;
+use bitnet::ternary::threads::Threads;
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser, ValueEnum};
 use clap_complete::Shell;
@@ -81,7 +82,13 @@ fn export(arguments: &Arguments) -> Result<ExitCode> {
         Form::HuggingFace => WeightForm::Latent,
         Form::Packed => WeightForm::Packed,
     };
-    let options = ExportOptions { form, float_type: arguments.dtype, provenance: provenance.as_ref(), loss_curve: loss_curve.as_deref() };
+    let options = ExportOptions {
+        form,
+        float_type: arguments.dtype,
+        threads: &Threads::new(LoadOptions::default().num_threads)?,
+        provenance: provenance.as_ref(),
+        loss_curve: loss_curve.as_deref(),
+    };
     let exported = export_folder(&DISK, &model, &options, output)?;
     for warning in &exported.warnings {
         writeln!(stderr(), "warning: {warning}")?;

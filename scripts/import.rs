@@ -1,10 +1,11 @@
 //! `import`: a model of any public layout as a folder of ours. Owns the command line; the work is the library's.
 
 use bitnet::export::{Layout, import_folder, layout_of, require_place};
-use bitnet::inference::StoredModel;
+use bitnet::inference::{LoadOptions, StoredModel};
 use bitnet::report::{bytes, run_binary, write_completions};
 use bitnet::run::{model_folder, short_count};
 use bitnet::storage::DISK;
+use bitnet::ternary::threads::Threads;
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
@@ -66,7 +67,8 @@ fn import(arguments: &Arguments) -> Result<ExitCode> {
     require_place(&DISK, &output, &dir, arguments.force)?;
     let model = StoredModel::open(&dir)?;
     let layout = layout_of(&model)?;
-    let imported = import_folder(&DISK, &model, arguments.tokenizer.as_deref(), &output)?;
+    let threads = Threads::new(LoadOptions::default().num_threads)?;
+    let imported = import_folder(&DISK, &model, arguments.tokenizer.as_deref(), &threads, &output)?;
     for warning in &imported.warnings {
         writeln!(stderr(), "warning: {warning}")?;
     }
