@@ -153,7 +153,7 @@ chat *args: setup
 generate *flags:
     @cargo run --release --no-default-features --features text --bin generate -- "$@"
 
-# Write a run or a model folder for others: --to huggingface or packed, -o DIR (--dtype bfloat16, --force)
+# Write a run or a model folder for others: --to huggingface, packed or gguf, -o PATH (--dtype bfloat16, --type tq1_0, --force)
 [group('data and models')]
 [no-exit-message]
 export *args:

@@ -1,16 +1,18 @@
 //! `export`: a run or a model folder in the form that others load. Owns the command line; the work is the library's.
 
-use bitnet::export::{ExportOptions, FloatType, Provenance, WeightForm, export_folder, require_place};
+use bitnet::export::{
+    EmbeddingType, ExportOptions, FloatType, GgufOptions, ProjectionType, Provenance, WeightForm, export_folder, export_gguf, require_place,
+};
 use bitnet::inference::{LoadOptions, StoredModel};
 use bitnet::report::{Curve, PictureFormat, PlotOptions, XAxis, bytes, draw_picture, run_binary, write_completions};
 use bitnet::run::model_folder;
-use bitnet::storage::DISK;
+use bitnet::storage::{DISK, create_dir_durably};
 use bitnet::ternary::threads::Threads;
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser, ValueEnum};
 use clap_complete::Shell;
 use std::io::{Write, stderr, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -35,13 +37,19 @@ struct Arguments {
     /// What is written: huggingface (a folder with latent weights) or packed (one with 2 bits a weight)
     #[arg(long, value_name = "FORM", required_unless_present = "completions", hide_possible_values = true)]
     to: Option<Form>,
-    /// The folder to write
-    #[arg(short, long, value_name = "DIR", required_unless_present = "completions")]
+    /// The folder to write; of a GGUF file, the file or its folder
+    #[arg(short, long, value_name = "PATH", required_unless_present = "completions")]
     output: Option<PathBuf>,
     /// Numbers that are not packed: as-stored, float32 or bfloat16; a run's are float32
     #[arg(long, value_name = "TYPE", default_value = "as-stored", hide_possible_values = true)]
     dtype: FloatType,
-    /// Replace a model folder that is there
+    /// Projections of a GGUF file: tq1_0, tq2_0 or i2_s; by the model when absent
+    #[arg(long = "type", value_name = "TYPE", hide_possible_values = true)]
+    projections: Option<ProjectionType>,
+    /// Embedding and head of a GGUF file: f16, f32, bf16 or q8_0
+    #[arg(long, value_name = "TYPE", default_value = "f16", hide_possible_values = true)]
+    embedding: EmbeddingType,
+    /// Replace what is there: a model folder or a GGUF file
     #[arg(long)]
     force: bool,
     /// Where runs lie
@@ -60,6 +68,8 @@ enum Form {
     HuggingFace,
     /// Packed codes and their scales in Hugging Face's layout (`offline`)
     Packed,
+    /// One file for llama.cpp or bitnet.cpp
+    Gguf,
 }
 
 fn main() -> ExitCode {
@@ -74,14 +84,15 @@ fn export(arguments: &Arguments) -> Result<ExitCode> {
         return Err(Error::ours("--to and -o were not asked for"));
     };
     let dir = model_folder(&DISK, &arguments.runs_dir, arguments.model.as_deref())?;
+    let form = match form {
+        Form::HuggingFace => WeightForm::Latent,
+        Form::Packed => WeightForm::Packed,
+        Form::Gguf => return export_file(arguments, &dir, output),
+    };
     require_place(&DISK, output, &dir, arguments.force)?;
     let model = StoredModel::open(&dir)?;
     let provenance = Provenance::of(&DISK, &dir)?;
     let loss_curve = provenance.as_ref().map(loss_curve).transpose()?.flatten();
-    let form = match form {
-        Form::HuggingFace => WeightForm::Latent,
-        Form::Packed => WeightForm::Packed,
-    };
     let options = ExportOptions {
         form,
         float_type: arguments.dtype,
@@ -90,12 +101,35 @@ fn export(arguments: &Arguments) -> Result<ExitCode> {
         loss_curve: loss_curve.as_deref(),
     };
     let exported = export_folder(&DISK, &model, &options, output)?;
-    for warning in &exported.warnings {
-        writeln!(stderr(), "warning: {warning}")?;
-    }
+    warn(&exported.warnings)?;
     writeln!(stderr(), "{}: {} of weights", dir.display(), bytes(exported.num_bytes))?;
     writeln!(stdout(), "{}", output.display())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a GGUF file at `output`, or in it as a folder.
+fn export_file(arguments: &Arguments, dir: &Path, output: &Path) -> Result<ExitCode> {
+    let is_named = output.extension().is_some_and(|extension| extension == "gguf");
+    let path = if is_named { output.to_owned() } else { output.join("model.gguf") };
+    if path.exists() && !arguments.force {
+        let message = format!("{} is there already", path.display());
+        return Err(Error::input(message).hint("name another file with -o, or replace it with --force"));
+    }
+    let model = StoredModel::open(dir)?;
+    if !is_named {
+        create_dir_durably(&DISK, output)?;
+    }
+    let options = GgufOptions { projections: arguments.projections, embedding: arguments.embedding, scaling: None };
+    let exported = export_gguf(&DISK, &model, &options, &path)?;
+    warn(&exported.warnings)?;
+    let (size, projections, architecture) = (bytes(exported.num_bytes), exported.projections, exported.architecture);
+    writeln!(stderr(), "{}: {size}, projections in {projections}, architecture {architecture}", dir.display())?;
+    writeln!(stdout(), "{}", path.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn warn(warnings: &[String]) -> Result<()> {
+    warnings.iter().try_for_each(|warning| Ok(writeln!(stderr(), "warning: {warning}")?))
 }
 
 /// The picture of the run's loss; none before its first step.

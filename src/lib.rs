@@ -7,6 +7,7 @@ pub mod config;
 pub mod data;
 pub mod error;
 pub mod export;
+pub mod gguf;
 pub mod inference;
 #[cfg(feature = "torch")]
 pub mod libtorch;

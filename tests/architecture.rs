@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// A module imports only from rows above its own. Binaries (row 5) are scripts/, so no module can name them.
 const LAYERS: [&[&str]; 5] = [
     &["error"],
-    &["storage", "config", "random", "tokenizer", "ternary", "libtorch"],
+    &["storage", "config", "random", "tokenizer", "ternary", "gguf", "libtorch"],
     &["schedule", "tasks", "run", "inference", "model", "optimizer"],
     &["data", "report", "export", "serve"],
     &["train"],

@@ -63,7 +63,7 @@ pub fn export_folder(fs: &dyn FileSystem, model: &StoredModel, options: &ExportO
     }
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let card = Card { name: &name, model: &model.config().model, options, obstacle: obstacle.as_deref() };
-    let mut files = text_files(model.dir(), None, model.config())?;
+    let mut files = text_files(model, None)?;
     files.push(("README.md".to_owned(), card.page().into_bytes()));
     files.extend(options.loss_curve.map(|picture| (LOSS_CURVE.to_owned(), picture.to_vec())));
     let weights = WeightsFile::new(model, options.form, options.float_type, options.threads)?;
@@ -85,7 +85,7 @@ pub fn import_folder(
     output: &Path,
 ) -> Result<Exported> {
     let form = if model.has_packed_codes() { WeightForm::Packed } else { WeightForm::Latent };
-    let mut files = text_files(model.dir(), tokenizer, model.config())?;
+    let mut files = text_files(model, tokenizer)?;
     let weights = WeightsFile::new(model, form, FloatType::AsStored, threads)?;
     write_folder(fs, &weights, &mut files, output)?;
     Ok(Exported { num_bytes: weights.size(), warnings: missing_tokenizer(&files).into_iter().collect() })

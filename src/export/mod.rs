@@ -1,9 +1,11 @@
-//! From a model folder to one that others load: latent or packed weights in Hugging Face's layout, its config.json, the text side and a
-//! model card. Owns what goes into such a folder and what transformers makes of it; reading a folder is the business of `inference`,
-//! writing one durably that of `storage`.
+//! From a model folder to what others load: a folder in Hugging Face's layout, with latent or packed weights, its config.json, the text
+//! side and a model card; or a GGUF file. Owns what goes into them and what transformers or llama.cpp make of it; reading a folder is the
+//! business of `inference`, writing one durably that of `storage`, and the format of a GGUF file that of `gguf`.
 
 mod card;
 mod folder;
+#[cfg(feature = "text")]
+mod gguf;
 mod layout;
 mod place;
 mod provenance;
@@ -12,6 +14,8 @@ mod transformers;
 mod weights_file;
 
 pub use folder::{ExportOptions, Exported, WeightForm, export_folder, import_folder};
+#[cfg(feature = "text")]
+pub use gguf::{EmbeddingType, GgufExported, GgufOptions, ProjectionType, export_gguf};
 pub use layout::{Layout, layout_of};
 pub use place::require_place;
 pub use provenance::Provenance;

@@ -1,7 +1,11 @@
-//! A model folder that can be asked: the model, its tokenizer, and the tokens that end a text.
+//! A model that can be asked: the model, its tokenizer, and the tokens that end a text.
 
+use super::from_gguf::GgufModel;
 use super::model::{LoadOptions, Model};
+use super::source::Source;
 use crate::storage::{DISK, read_capped};
+#[cfg(feature = "text")]
+use crate::tokenizer::ChatTemplate;
 use crate::tokenizer::Tokenizer;
 use crate::{Context, Error, Result};
 use serde::Deserialize;
@@ -19,6 +23,9 @@ pub struct Engine {
     pub tokenizer: Tokenizer,
     /// Tokens that end a text.
     pub endings: Vec<u32>,
+    /// How the model wants chats written; none for a base model. To be changed by [`Engine::set_template`].
+    #[cfg(feature = "text")]
+    pub template: Option<ChatTemplate>,
 }
 
 /// The part of generation_config.json that is used here.
@@ -36,21 +43,36 @@ enum Ids {
 }
 
 impl Engine {
-    /// Loads the folder `dir`: config.json, weights, tokenizer.json and, for the tokens that end a text, generation_config.json; without
-    /// that file it is the tokenizer's.
+    /// Loads the folder `path`: config.json, weights, tokenizer.json and, for the tokens that end a text, generation_config.json; without
+    /// that file it is the tokenizer's. A chat template is in chat_template.jinja or tokenizer_config.json. Or loads the GGUF file `path`,
+    /// which has all of that in it.
     ///
     /// # Errors
     /// The user's: a file is missing or damaged, or they do not fit each other.
-    pub fn load(dir: &Path, options: &LoadOptions) -> Result<Self> {
-        let path = dir.join("tokenizer.json");
-        let tokenizer = Tokenizer::from_json(&read(&path)?).context(|| path.display().to_string())?;
-        let endings = endings(dir)?.unwrap_or_else(|| Vec::from_iter(tokenizer.eos_id()));
-        let vocab_size = super::model::read_config(dir)?.model.vocab_size;
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
+        let source = Source::open(path)?;
+        let (tokenizer, endings) = match &source {
+            Source::Folder(..) => text_of_folder(path)?,
+            Source::Gguf(model) => text_of_gguf(model)?,
+        };
+        let vocab_size = source.config().model.vocab_size;
         if tokenizer.vocab_size() > vocab_size {
-            let message = format!("{}: {} tokens, but config.json has vocab_size {vocab_size}", path.display(), tokenizer.vocab_size());
+            let message = format!("{}: the tokenizer has {} tokens, but the model {vocab_size}", path.display(), tokenizer.vocab_size());
             return Err(Error::input(message).hint("the files are of different models"));
         }
-        Ok(Self { model: Model::load(dir, options)?, tokenizer, endings })
+        let engine = Self {
+            model: Model::of(&source, options)?,
+            tokenizer,
+            endings,
+            #[cfg(feature = "text")]
+            template: None,
+        };
+        #[cfg(feature = "text")]
+        let engine = match &source {
+            Source::Folder(..) => engine.with_template_of(path)?,
+            Source::Gguf(model) => engine.with_template(model.chat_template()?, None).context(|| path.display().to_string())?,
+        };
+        Ok(engine)
     }
 
     /// Token ids of a prompt, opened as the tokenizer's file says that a text is.
@@ -64,8 +86,24 @@ impl Engine {
     }
 }
 
+/// The tokenizer of the folder `dir`, and the tokens that end a text.
+fn text_of_folder(dir: &Path) -> Result<(Tokenizer, Vec<u32>)> {
+    let path = dir.join("tokenizer.json");
+    let tokenizer = Tokenizer::from_json(&read(&path)?).context(|| path.display().to_string())?;
+    let endings = endings(dir)?.unwrap_or_else(|| Vec::from_iter(tokenizer.eos_id()));
+    Ok((tokenizer, endings))
+}
+
+/// The tokenizer in a GGUF file, and the tokens that end a text.
+fn text_of_gguf(model: &GgufModel) -> Result<(Tokenizer, Vec<u32>)> {
+    let tokenizer = model.tokenizer()?;
+    let endings = Some(model.endings()?).filter(|endings| !endings.is_empty());
+    let endings = endings.unwrap_or_else(|| Vec::from_iter(tokenizer.eos_id()));
+    Ok((tokenizer, endings))
+}
+
 /// None where the folder does not say.
-fn endings(dir: &Path) -> Result<Option<Vec<u32>>> {
+pub(super) fn endings(dir: &Path) -> Result<Option<Vec<u32>>> {
     let path = dir.join("generation_config.json");
     if !path.is_file() {
         return Ok(None);
@@ -78,7 +116,7 @@ fn endings(dir: &Path) -> Result<Option<Vec<u32>>> {
     }))
 }
 
-fn read(path: &Path) -> Result<String> {
+pub(super) fn read(path: &Path) -> Result<String> {
     let bytes = read_capped(&DISK, path, LARGEST_FILE).map_err(Error::blame_input)?;
     String::from_utf8(bytes).context(|| format!("reading {}", path.display())).map_err(Error::blame_input)
 }

@@ -1,7 +1,7 @@
 //! What a model folder holds, in numbers: type, shape and bytes of each parameter, what the weight quantizer makes of each projection, and
 //! totals. How that is shown is the business of `report`.
 
-use super::stored::{NumberType, StoredModel, StoredParameter};
+use super::stored::{StoredModel, StoredParameter};
 use crate::config::{ModelConfig, WeightQuantizer};
 use crate::ternary::statistics::code_shares;
 use crate::ternary::threads::Threads;
@@ -102,7 +102,7 @@ fn inspect(model: &StoredModel, parameter: &StoredParameter) -> Result<TensorIns
         mean_magnitude: None,
         largest_magnitude: None,
     };
-    if parameter.number_type != NumberType::PackedCodes {
+    if !model.holds_codes(parameter) {
         let (mut sum, mut largest) = (0.0, 0f32);
         model.read_floats(parameter, |numbers| {
             sum += numbers.iter().map(|number| f64::from(number.abs())).sum::<f64>();

@@ -1,14 +1,17 @@
-//! The inference engine: a model folder at work without libtorch, on packed ternary weights. Owns loading, the forward pass over caches,
+//! The inference engine: a model folder or GGUF file at work without libtorch, on packed ternary weights. Owns loading, the forward pass over caches,
 //! sampling and generation; the products of packed matrices are `ternary`'s.
 //!
 //! The training half's decoder computes the same with libtorch; `tests/inference_parity.rs` holds both together.
 
 mod attention;
 mod cache;
+#[cfg(feature = "text")]
+mod chat;
 mod engine;
 mod feed_forward;
 #[cfg(test)]
 mod folder_tests;
+mod from_gguf;
 mod generate;
 #[cfg(test)]
 mod generate_tests;
@@ -27,6 +30,7 @@ mod rotary;
 mod sampling;
 #[cfg(test)]
 mod sampling_tests;
+mod source;
 mod stop_strings;
 mod stored;
 mod table;

@@ -4,8 +4,8 @@ use super::attention::Attention;
 use super::cache::{Cache, CacheFormat, CacheShape};
 use super::feed_forward::FeedForward;
 use super::norm::RmsNorm;
+use super::source::Source;
 use super::table::{HeadFormat, Table};
-use super::tensors::TensorFolder;
 use super::weights::Weights;
 use super::workspace::{Chunk, Pass, Row, Wanted, Workspace};
 use crate::config::{HuggingFaceConfig, ModelConfig, NormPlacement};
@@ -58,15 +58,17 @@ struct Block {
 }
 
 impl Model {
-    /// Loads the folder `dir`: config.json with latent or packed weights, in one safetensors file or several.
+    /// Loads the folder `path`, config.json with latent or packed weights in one safetensors file or several; or the GGUF file `path`.
     ///
     /// # Errors
     /// The user's: a file is missing or damaged, or they do not fit each other.
-    pub fn load(dir: &Path, options: &LoadOptions) -> Result<Self> {
-        let config = read_config(dir)?;
-        let folder = TensorFolder::open(dir)?;
-        let weights = Weights::new(&folder, &config)?;
-        let model = config.model;
+    pub fn load(path: &Path, options: &LoadOptions) -> Result<Self> {
+        Self::of(&Source::open(path)?, options)
+    }
+
+    /// The model whose files these are.
+    pub(super) fn of(source: &Source, options: &LoadOptions) -> Result<Self> {
+        let (weights, model) = (Weights::new(source)?, source.config().model.clone());
         let table = |name: &str| weights.with_table(name, |tensor| Table::read(tensor, options.head_format));
         let threads = Threads::new(options.num_threads)?;
         Ok(Self {

@@ -1,11 +1,13 @@
-//! A model folder as it lies on the disk, for whoever converts, exports or inspects it: its config, and its parameters one at a time, so
-//! that a model larger than memory can be. Which names, shapes and codes are right is the business of `weights`.
+//! A model folder or a GGUF file as it lies on the disk, for whoever converts, exports or inspects it: its config, and its parameters one
+//! at a time, so that a model larger than memory can be. Which names, shapes and codes are right is the business of `weights`.
 
-use super::model::read_config;
+use super::engine::endings;
 use super::number::{Bf16, Number};
-use super::tensors::{StoredTensor, TensorFolder};
+use super::source::Source;
+use super::tensors::{Encoding, StoredTensor};
 use super::weights::{Weights, is_projection, scale_name};
 use crate::config::{HuggingFaceConfig, WeightQuantizer};
+use crate::gguf::TensorType;
 use crate::ternary::packing::num_packed_rows;
 use crate::ternary::weights::TernaryMatrix;
 use crate::{Error, Result};
@@ -15,11 +17,10 @@ use std::path::{Path, PathBuf};
 /// Numbers of a tensor that are read at a time.
 const NUMBERS_AT_A_TIME: usize = 1 << 20;
 
-/// A model folder whose headers have been checked.
+/// A model whose headers have been checked.
 pub struct StoredModel {
     dir: PathBuf,
-    config: HuggingFaceConfig,
-    folder: TensorFolder,
+    source: Source,
     parameters: Vec<StoredParameter>,
 }
 
@@ -34,6 +35,8 @@ pub enum NumberType {
     Float16,
     /// Ternary codes, four in a byte, and a scale.
     PackedCodes,
+    /// Blocks of a GGUF file.
+    Blocks(TensorType),
 }
 
 impl NumberType {
@@ -44,7 +47,13 @@ impl NumberType {
             Self::Bfloat16 => "BF16",
             Self::Float16 => "F16",
             Self::PackedCodes => "2-bit",
+            Self::Blocks(kind) => kind.name(),
         }
+    }
+
+    /// Whether the numbers are ternary codes.
+    pub fn is_codes(self) -> bool {
+        self == Self::PackedCodes || matches!(self, Self::Blocks(kind) if kind.is_ternary())
     }
 }
 
@@ -79,17 +88,16 @@ impl StoredParameter {
 }
 
 impl StoredModel {
-    /// Opens the folder `dir`: config.json and safetensors, in one file or in shards. Reads no weight.
+    /// Opens the folder `dir`, config.json and safetensors in one file or in shards; or the GGUF file `dir`. Reads no weight.
     ///
     /// # Errors
     /// The user's: a file is missing or damaged, or they do not fit each other.
     pub fn open(dir: &Path) -> Result<Self> {
-        let config = read_config(dir)?;
-        let folder = TensorFolder::open(dir)?;
-        Weights::new(&folder, &config)?;
-        let shapes = config.model.parameter_shapes().into_iter();
-        let parameters = shapes.map(|(name, shape)| parameter(&folder, name, shape)).collect::<Result<_>>()?;
-        Ok(Self { dir: dir.to_owned(), config, folder, parameters })
+        let source = Source::open(dir)?;
+        Weights::new(&source)?;
+        let shapes = source.config().model.parameter_shapes().into_iter();
+        let parameters = shapes.map(|(name, shape)| parameter(&source, name, shape)).collect::<Result<_>>()?;
+        Ok(Self { dir: dir.to_owned(), source, parameters })
     }
 
     /// Where it lies.
@@ -97,9 +105,43 @@ impl StoredModel {
         &self.dir
     }
 
-    /// What its config.json says.
+    /// What its config says.
     pub fn config(&self) -> &HuggingFaceConfig {
-        &self.config
+        self.source.config()
+    }
+
+    /// Tokens that end a text, as generation_config.json or the GGUF file has them; none where they do not say.
+    ///
+    /// # Errors
+    /// The user's: a damaged file.
+    pub fn ending_ids(&self) -> Result<Vec<u32>> {
+        match &self.source {
+            Source::Folder(..) => Ok(endings(&self.dir)?.unwrap_or_default()),
+            Source::Gguf(model) => model.endings(),
+        }
+    }
+
+    /// The tokenizer.json that a GGUF file has in it; none of a folder, which has it beside.
+    ///
+    /// # Errors
+    /// The user's: a GGUF file without a tokenizer, or with one that cannot be relied on.
+    pub fn tokenizer_inside(&self) -> Result<Option<String>> {
+        match &self.source {
+            Source::Folder(..) => Ok(None),
+            Source::Gguf(model) => model.tokenizer()?.to_json().map(Some),
+        }
+    }
+
+    /// The chat template that a GGUF file has in it; none of a folder, which has it beside.
+    ///
+    /// # Errors
+    /// The user's: a damaged file.
+    #[cfg(feature = "text")]
+    pub fn chat_template_inside(&self) -> Result<Option<&str>> {
+        match &self.source {
+            Source::Folder(..) => Ok(None),
+            Source::Gguf(model) => model.chat_template(),
+        }
     }
 
     /// Every parameter, in the order of [`crate::config::ModelConfig::parameter_shapes`].
@@ -109,7 +151,13 @@ impl StoredModel {
 
     /// Whether a projection is kept as packed codes, so that its latent weights are gone.
     pub fn has_packed_codes(&self) -> bool {
-        self.parameters.iter().any(|parameter| parameter.number_type == NumberType::PackedCodes)
+        self.parameters.iter().any(|parameter| self.holds_codes(parameter))
+    }
+
+    /// Whether a parameter is codes, or numbers that codes stand for: a GGUF file holds what is computed with, whatever its type.
+    pub fn holds_codes(&self, parameter: &StoredParameter) -> bool {
+        let is_ternary = self.config().model.bit_linear.weights != WeightQuantizer::None;
+        parameter.number_type.is_codes() || self.source.is_for_computing() && is_ternary && parameter.is_projection
     }
 
     /// Calls `take` with the numbers of a parameter that is not packed, some at a time, in order.
@@ -120,7 +168,7 @@ impl StoredModel {
         if parameter.is_projection {
             return take(&self.weights().latent(&parameter.name)?);
         }
-        let tensor = self.folder.get(&parameter.name)?;
+        let tensor = self.source.get(&parameter.name)?;
         let mut numbers = vec![0.0; parameter.num_numbers().min(NUMBERS_AT_A_TIME)];
         for start in (0..parameter.num_numbers()).step_by(NUMBERS_AT_A_TIME) {
             let count = numbers.len().min(parameter.num_numbers() - start);
@@ -156,7 +204,7 @@ impl StoredModel {
     /// # Errors
     /// The user's: damaged numbers, a projection that is quantized already, or a model whose weights are not quantized.
     pub fn codes(&self, parameter: &StoredParameter) -> Result<TernaryMatrix> {
-        match (self.config.model.bit_linear.weights, parameter.shape.as_slice()) {
+        match (self.config().model.bit_linear.weights, parameter.shape.as_slice()) {
             (WeightQuantizer::None, _) => Err(Error::input(format!("{}: its weights are not quantized", self.dir.display()))),
             (_, &[outputs, inputs]) => self.weights().codes(&parameter.name, outputs, inputs),
             _ => Err(Error::ours(format!("{} is no projection", parameter.name))),
@@ -164,21 +212,22 @@ impl StoredModel {
     }
 
     fn weights(&self) -> Weights<'_> {
-        Weights::checked(&self.folder, &self.config)
+        Weights::checked(&self.source)
     }
 }
 
-/// The parameter `name` of a folder that was checked.
-fn parameter(folder: &TensorFolder, name: String, shape: Vec<usize>) -> Result<StoredParameter> {
-    let tensor = folder.get(&name)?;
-    let number_type = match tensor.dtype {
-        Dtype::U8 => NumberType::PackedCodes,
-        Dtype::BF16 => NumberType::Bfloat16,
-        Dtype::F16 => NumberType::Float16,
-        _ => NumberType::Float32,
+/// The parameter `name` of files that were checked.
+fn parameter(source: &Source, name: String, shape: Vec<usize>) -> Result<StoredParameter> {
+    let tensor = source.get(&name)?;
+    let number_type = match tensor.encoding {
+        Encoding::Plain(Dtype::U8) => NumberType::PackedCodes,
+        Encoding::Plain(Dtype::BF16) => NumberType::Bfloat16,
+        Encoding::Plain(Dtype::F16) => NumberType::Float16,
+        Encoding::Plain(_) => NumberType::Float32,
+        Encoding::Blocks(kind) => NumberType::Blocks(kind),
     };
     let of_scale = |scale: StoredTensor<'_>| scale.bytes.len();
     let scale_name = scale_name(&name);
-    let num_bytes = (tensor.bytes.len() + folder.find(&scale_name).map_or(0, of_scale)) as u64;
+    let num_bytes = (tensor.bytes.len() + source.find(&scale_name).map_or(0, of_scale)) as u64;
     Ok(StoredParameter { is_projection: is_projection(&name, &shape), name, shape, number_type, num_bytes })
 }

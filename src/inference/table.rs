@@ -6,7 +6,6 @@ use super::parallel::for_each_piece;
 use super::tensors::StoredTensor;
 use crate::Result;
 use crate::ternary::threads::Threads;
-use safetensors::Dtype;
 
 /// Rows that a thread takes at a time.
 const ROWS: usize = 64;
@@ -52,7 +51,7 @@ impl Table {
         let mut each_row = |keep: &mut dyn FnMut(&[f32])| -> Result<()> {
             (0..rows).try_for_each(|index| tensor.read_floats(index * columns, &mut row).map(|()| keep(&row)))
         };
-        let is_bfloat16 = format == HeadFormat::Bfloat16 || format == HeadFormat::AsStored && tensor.dtype == Dtype::BF16;
+        let is_bfloat16 = format == HeadFormat::Bfloat16 || format == HeadFormat::AsStored && tensor.is_bfloat16();
         let numbers = if is_bfloat16 {
             let mut numbers = Vec::with_capacity(rows * columns);
             each_row(&mut |row| numbers.extend(row.iter().map(|&number| Bf16::from_f32(number))))?;

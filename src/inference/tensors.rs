@@ -3,6 +3,7 @@
 
 use super::number::{Bf16, Number, f16_to_f32};
 use crate::config::parameter_name;
+use crate::gguf::{self, TensorType};
 use crate::storage::{DISK, MappedFile, read_capped};
 use crate::{Error, Result};
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -36,14 +37,25 @@ struct Place {
     name_in_file: String,
 }
 
+/// How the numbers of a tensor are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// As a safetensors file has them.
+    Plain(Dtype),
+    /// As a GGUF file has them.
+    Blocks(TensorType),
+}
+
 /// One tensor where it lies.
 #[derive(Clone, Copy)]
 pub(super) struct StoredTensor<'a> {
-    path: &'a Path,
-    name: &'a str,
-    pub dtype: Dtype,
+    pub path: &'a Path,
+    pub name: &'a str,
+    pub encoding: Encoding,
     pub shape: &'a [usize],
     pub bytes: &'a [u8],
+    /// Width of a head whose rows are interleaved, the first of either half, the second of either half, and so on; else none.
+    pub interleaved: Option<usize>,
 }
 
 /// model.safetensors.index.json: which file holds which tensor.
@@ -103,14 +115,6 @@ impl TensorFolder {
         self.files.get(place.file)?.tensor(name, &place.name_in_file)
     }
 
-    /// The tensor `name`.
-    ///
-    /// # Errors
-    /// The user's: there is none.
-    pub fn get<'a>(&'a self, name: &'a str) -> Result<StoredTensor<'a>> {
-        self.find(name).ok_or_else(|| self.error(format!("tensor {name} is missing")).hint(super::weights::OTHER_MODEL))
-    }
-
     /// Our names of all tensors, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.places.keys().map(String::as_str)
@@ -142,7 +146,7 @@ impl TensorFile {
     fn tensor<'a>(&'a self, name: &'a str, name_in_file: &str) -> Option<StoredTensor<'a>> {
         let TensorInfo { dtype, shape, data_offsets } = self.metadata.info(name_in_file)?;
         let bytes = self.map.get(self.data_start..)?.get(data_offsets.0..data_offsets.1)?;
-        Some(StoredTensor { path: &self.path, name, dtype: *dtype, shape, bytes })
+        Some(StoredTensor { path: &self.path, name, encoding: Encoding::Plain(*dtype), shape, bytes, interleaved: None })
     }
 }
 
@@ -160,16 +164,31 @@ impl StoredTensor<'_> {
         }
     }
 
-    /// Whether its numbers are floating point numbers of a type that is read here.
-    pub fn is_float(&self) -> bool {
-        matches!(self.dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16)
+    /// Whether it is ternary codes, four in a byte, as a safetensors file has them.
+    pub fn is_packed(&self) -> bool {
+        self.encoding == Encoding::Plain(Dtype::U8)
+    }
+
+    /// The type of block that its ternary codes are in; none where it has none.
+    pub fn ternary_blocks(&self) -> Option<TensorType> {
+        match self.encoding {
+            Encoding::Blocks(kind) if kind.is_ternary() => Some(kind),
+            _ => None,
+        }
+    }
+
+    /// Whether its numbers are bfloat16.
+    pub fn is_bfloat16(&self) -> bool {
+        matches!(self.encoding, Encoding::Plain(Dtype::BF16) | Encoding::Blocks(TensorType::Bf16))
     }
 
     /// Refuses what [`Self::floats`] does not read.
     pub fn require_float(&self) -> Result<()> {
-        match self.is_float() {
-            true => Ok(()),
-            false => Err(self.error(format!("has type {:?}, expected F32, BF16 or F16", self.dtype))),
+        match self.encoding {
+            Encoding::Plain(Dtype::F32 | Dtype::BF16 | Dtype::F16) => Ok(()),
+            Encoding::Blocks(kind) if gguf::has_floats(kind) => Ok(()),
+            Encoding::Plain(dtype) => Err(self.error(format!("has type {dtype:?}, expected F32, BF16 or F16"))),
+            Encoding::Blocks(kind) => Err(self.error(format!("has type {}, expected F32, F16, BF16, Q8_0, Q6_K or Q4_0", kind.name()))),
         }
     }
 
@@ -189,10 +208,11 @@ impl StoredTensor<'_> {
     /// As [`Self::floats`] has it.
     pub fn read_floats(&self, start: usize, numbers: &mut [f32]) -> Result<()> {
         self.require_float()?;
-        match self.dtype {
-            Dtype::F32 => fill(numbers, self.bytes, start, f32::from_le_bytes),
-            Dtype::F16 => fill(numbers, self.bytes, start, |bytes| f16_to_f32(u16::from_le_bytes(bytes))),
-            _ => fill(numbers, self.bytes, start, |bytes| Bf16(u16::from_le_bytes(bytes)).to_f32()),
+        match self.encoding {
+            Encoding::Plain(Dtype::F32) => fill(numbers, self.bytes, start, f32::from_le_bytes),
+            Encoding::Plain(Dtype::F16) => fill(numbers, self.bytes, start, |bytes| f16_to_f32(u16::from_le_bytes(bytes))),
+            Encoding::Plain(_) => fill(numbers, self.bytes, start, |bytes| Bf16(u16::from_le_bytes(bytes)).to_f32()),
+            Encoding::Blocks(kind) => gguf::read_floats(kind, self.bytes, start, numbers)?,
         }
         match numbers.iter().position(|number| !number.is_finite()) {
             Some(index) => Err(self.error(format!("holds {} at position {}", numbers[index], start + index)).hint("the file is damaged")),

@@ -1,21 +1,24 @@
-//! What a model folder holds, for the model that its config.json describes: latent weights, quantized here once, or packed codes with
-//! their scales. Everything is checked by the headers before a weight is read. How numbers lie in a file is the business of `tensors`.
+//! What a model's files hold, for the model that they say they are: latent weights, quantized here once, or ternary codes with their
+//! scales. Everything is checked by the headers before a weight is read. How numbers lie in a file is the business of `tensors`, and which
+//! files there are that of `source`.
 
 use super::norm::RmsNorm;
-use super::tensors::{StoredTensor, TensorFolder};
-use crate::config::{HuggingFaceConfig, ModelConfig, PackedScale, WeightQuantizer};
+use super::source::Source;
+use super::tensors::StoredTensor;
+use crate::config::{ModelConfig, PackedScale, WeightQuantizer};
+use crate::gguf::{TensorType, TernaryBlocks, read_codes};
 use crate::ternary::packing::{num_packed_rows, unpack};
 use crate::ternary::weights::{TernaryMatrix, sign, ternary_absmean};
 use crate::{Error, Result};
-use safetensors::Dtype;
 use std::collections::BTreeSet;
 
 /// The cure where a file and its config.json disagree.
-pub(super) const OTHER_MODEL: &str = "the file does not fit its own config.json: fetch or export the folder again";
+pub(super) const OTHER_MODEL: &str = "the file does not fit its own config: fetch or export the model again";
+const DAMAGED: &str = "the file is damaged";
 
-/// A folder's weights, checked.
+/// A model's weights, checked.
 pub(super) struct Weights<'a> {
-    folder: &'a TensorFolder,
+    source: &'a Source,
     quantizer: WeightQuantizer,
     packed: Option<PackedScale>,
 }
@@ -29,25 +32,27 @@ pub(super) enum ProjectionWeights {
 }
 
 impl<'a> Weights<'a> {
-    /// Checks names, types, shapes and scales of the whole folder; reads no weight.
+    /// Checks names, types, shapes and scales of all files; reads no weight.
     ///
     /// # Errors
     /// The user's, and it names file and tensor.
-    pub fn new(folder: &'a TensorFolder, config: &HuggingFaceConfig) -> Result<Self> {
-        let weights = Self::checked(folder, config);
+    pub fn new(source: &'a Source) -> Result<Self> {
+        let (weights, config) = (Self::checked(source), source.config());
         let mut known = BTreeSet::new();
         for (name, shape) in config.model.parameter_shapes() {
-            let tensor = folder.get(&name)?;
-            match is_projection(&name, &shape) && tensor.dtype == Dtype::U8 {
-                true => {
-                    tensor.require_shape(&[num_packed_rows(shape[0]), shape[1]])?;
-                    weights.packed_scale(&name)?;
-                    known.insert(scale_name(&name));
-                }
-                false => {
-                    tensor.require_float()?;
-                    tensor.require_shape(&shape)?;
-                }
+            let tensor = source.get(&name)?;
+            let is_projection = is_projection(&name, &shape);
+            if is_projection && tensor.is_packed() {
+                tensor.require_shape(&[num_packed_rows(shape[0]), shape[1]])?;
+                weights.packed_scale(&name)?;
+                known.insert(scale_name(&name));
+            } else if is_projection && tensor.ternary_blocks().is_some() {
+                tensor.require_shape(&shape)?;
+                weights.scale_beside(&name)?;
+                known.insert(scale_name(&name));
+            } else {
+                tensor.require_float()?;
+                tensor.require_shape(&shape)?;
             }
             known.insert(name);
         }
@@ -55,9 +60,10 @@ impl<'a> Weights<'a> {
         Ok(weights)
     }
 
-    /// Of a folder that was checked before.
-    pub fn checked(folder: &'a TensorFolder, config: &HuggingFaceConfig) -> Self {
-        Self { folder, quantizer: config.model.bit_linear.weights, packed: config.packed }
+    /// Of files that were checked before.
+    pub fn checked(source: &'a Source) -> Self {
+        let config = source.config();
+        Self { source, quantizer: config.model.bit_linear.weights, packed: config.packed }
     }
 
     /// A tensor that has no place in the model would be computed with elsewhere: what is computed here would be another model.
@@ -65,15 +71,15 @@ impl<'a> Weights<'a> {
         let is_idle = |name: &str| {
             name.ends_with(".rotary_emb.inv_freq") || model.tie_word_embeddings && name == "lm_head.weight" || known.contains(name)
         };
-        match self.folder.names().find(|name| !is_idle(name)) {
-            Some(name) => Err(self.folder.error(format!("tensor {name} has no place in the model of config.json")).hint(OTHER_MODEL)),
+        match self.source.names().find(|name| !is_idle(name)) {
+            Some(name) => Err(self.source.error(format!("tensor {name} has no place in the model")).hint(OTHER_MODEL)),
             None => Ok(()),
         }
     }
 
     /// The norm `<name>.weight`.
     pub fn norm(&self, name: &str, eps: f64) -> Result<RmsNorm> {
-        Ok(RmsNorm::new(self.folder.get(&format!("{name}.weight"))?.floats()?, eps))
+        Ok(RmsNorm::new(self.source.get(&format!("{name}.weight"))?.floats()?, eps))
     }
 
     /// The norm `<name>.weight` where the model `has` it.
@@ -83,7 +89,7 @@ impl<'a> Weights<'a> {
 
     /// The table of rows `<name>.weight`: embedding or head.
     pub fn with_table<T>(&self, name: &str, read: impl FnOnce(StoredTensor<'_>) -> Result<T>) -> Result<T> {
-        read(self.folder.get(&format!("{name}.weight"))?)
+        read(self.source.get(&format!("{name}.weight"))?)
     }
 
     /// The projection `<name>.weight`, `[outputs, inputs]`.
@@ -103,10 +109,16 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// As [`Self::projection`] has it.
     pub fn codes(&self, name: &str, outputs: usize, inputs: usize) -> Result<TernaryMatrix> {
-        let tensor = self.folder.get(name)?;
-        if tensor.dtype == Dtype::U8 {
-            let codes = unpack(tensor.bytes, outputs, inputs).map_err(|error| tensor.error(error).hint("the file is damaged"))?;
+        let tensor = self.source.get(name)?;
+        if tensor.is_packed() {
+            let codes = unpack(tensor.bytes, outputs, inputs).map_err(|error| tensor.error(error).hint(DAMAGED))?;
             return Ok(TernaryMatrix { codes, scale: self.packed_scale(name)? });
+        }
+        if let Some(kind) = tensor.ternary_blocks() {
+            return self.codes_of_blocks(tensor, kind, name, inputs);
+        }
+        if self.source.is_for_computing() {
+            return codes_of_values(&tensor, &self.floats(tensor)?);
         }
         let floats = self.latent(name)?;
         let quantized = match self.quantizer {
@@ -121,8 +133,8 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// The user's: numbers that are not finite, or values that have been quantized already, where they would be quantized again.
     pub fn latent(&self, name: &str) -> Result<Vec<f32>> {
-        let tensor = self.folder.get(name)?;
-        let floats = tensor.floats()?;
+        let tensor = self.source.get(name)?;
+        let floats = self.floats(tensor)?;
         if self.quantizer != WeightQuantizer::None && is_quantized_already(&floats) {
             let message = "has at most three distinct values: it is quantized already, and would be quantized again";
             return Err(tensor.error(message).hint("load the latent weights that it was quantized from, or pack it with its scale"));
@@ -130,9 +142,30 @@ impl<'a> Weights<'a> {
         Ok(floats)
     }
 
+    /// The numbers of a projection, its rows in our order.
+    fn floats(&self, tensor: StoredTensor<'_>) -> Result<Vec<f32>> {
+        let inputs = tensor.shape.last().copied().unwrap_or(1);
+        Ok(in_our_order(tensor.floats()?, &tensor, inputs))
+    }
+
+    /// The codes that the blocks of a GGUF file hold.
+    fn codes_of_blocks(&self, tensor: StoredTensor<'_>, kind: TensorType, name: &str, inputs: usize) -> Result<TernaryMatrix> {
+        let read = read_codes(kind, tensor.bytes, tensor.shape.iter().product());
+        let TernaryBlocks { codes, scale } = read.map_err(|error| tensor.error(format!("is no ternary matrix: {error}")))?;
+        Ok(TernaryMatrix { codes: in_our_order(codes, &tensor, inputs), scale: scale * self.scale_beside(name)? })
+    }
+
+    /// What multiplies the scale in the blocks of the projection `name`: 1 unless the file has a tensor for it.
+    fn scale_beside(&self, name: &str) -> Result<f32> {
+        match self.source.find(&scale_name(name)) {
+            Some(stored) => scale_of(&stored, |number| number),
+            None => Ok(1.0),
+        }
+    }
+
     /// What a code of 1 stands for in the packed projection `name`.
     fn packed_scale(&self, name: &str) -> Result<f32> {
-        let tensor = self.folder.get(name)?;
+        let tensor = self.source.get(name)?;
         if self.quantizer == WeightQuantizer::None {
             return Err(tensor.error("is packed codes, but config.json says that weights are not quantized").hint(OTHER_MODEL));
         }
@@ -141,20 +174,47 @@ impl<'a> Weights<'a> {
             tensor.error("is packed codes, but config.json does not say how weight_scale applies").hint(hint)
         })?;
         let name = scale_name(name);
-        let stored = self.folder.get(&name)?;
-        if stored.shape.iter().product::<usize>() != 1 {
-            return Err(stored.error(format!("has shape {:?}, expected one number", stored.shape)).hint(OTHER_MODEL));
-        }
-        let number = stored.floats()?[0];
-        let scale = match direction {
+        let stored = self.source.get(&name)?;
+        scale_of(&stored, |number| match direction {
             PackedScale::Multiply => number,
             PackedScale::Divide => 1.0 / number,
-        };
-        match number > 0.0 && scale > 0.0 && scale.is_finite() {
-            true => Ok(scale),
-            false => Err(stored.error(format!("is {number}, which is no scale: it must be above 0")).hint("the file is damaged")),
-        }
+        })
     }
+}
+
+/// What `applied` makes of the one number of `stored`.
+fn scale_of(stored: &StoredTensor<'_>, applied: impl FnOnce(f32) -> f32) -> Result<f32> {
+    if stored.shape.iter().product::<usize>() != 1 {
+        return Err(stored.error(format!("has shape {:?}, expected one number", stored.shape)).hint(OTHER_MODEL));
+    }
+    let number = stored.floats()?[0];
+    let scale = applied(number);
+    match number > 0.0 && scale > 0.0 && scale.is_finite() {
+        true => Ok(scale),
+        false => Err(stored.error(format!("is {number}, which is no scale: it must be above 0")).hint(DAMAGED)),
+    }
+}
+
+/// Codes of a matrix that holds what they stand for.
+fn codes_of_values(tensor: &StoredTensor<'_>, values: &[f32]) -> Result<TernaryMatrix> {
+    if !is_quantized_already(values) {
+        let hint = "a GGUF file holds what is computed with: convert the model again, with ternary types";
+        return Err(tensor.error("is not ternary, but the architecture's weights are").hint(hint));
+    }
+    let scale = values.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+    let code = |value: &f32| i8::from(*value > 0.0) - i8::from(*value < 0.0);
+    Ok(TernaryMatrix { codes: values.iter().map(code).collect(), scale })
+}
+
+/// Rows of either half of a head one after the other, where a file has them by turns.
+fn in_our_order<T: Copy>(numbers: Vec<T>, tensor: &StoredTensor<'_>, inputs: usize) -> Vec<T> {
+    let Some(head) = tensor.interleaved else { return numbers };
+    let mut ordered = Vec::with_capacity(numbers.len());
+    for rows in numbers.chunks_exact(head * inputs) {
+        let row = |index: usize| &rows[index * inputs..(index + 1) * inputs];
+        (0..2).flat_map(|half| (half..head).step_by(2)).for_each(|index| ordered.extend_from_slice(row(index)));
+    }
+    ordered
 }
 
 /// What quantizers see: the matrices of blocks.

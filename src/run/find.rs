@@ -36,13 +36,14 @@ pub fn find_run(fs: &dyn FileSystem, runs_dir: &Path, name: Option<&str>) -> Res
     }
 }
 
-/// The model folder that `name` means: one at that path, a checkpoint's among them, or the newest whole checkpoint of a run, as [`find_run`]
+/// The model that `name` means: a folder at that path, a checkpoint's among them, a GGUF file, or the newest whole checkpoint of a run, as [`find_run`]
 /// finds it.
 ///
 /// # Errors
 /// Those of [`find_run`], and a run without a whole checkpoint.
 pub fn model_folder(fs: &dyn FileSystem, runs_dir: &Path, name: Option<&str>) -> Result<PathBuf> {
-    if let Some(path) = name.map(Path::new).filter(|path| path.join("config.json").is_file()) {
+    let is_file = |path: &Path| path.extension().is_some_and(|extension| extension == "gguf") && path.is_file();
+    if let Some(path) = name.map(Path::new).filter(|path| path.join("config.json").is_file() || is_file(path)) {
         return Ok(path.to_path_buf());
     }
     Ok(find_run(fs, runs_dir, name)?.newest_checkpoint(fs)?.path().to_path_buf())

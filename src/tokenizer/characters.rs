@@ -95,7 +95,7 @@ impl CharacterTokenizer {
     }
 
     /// The text that stands for `id` in `tokenizer.json`.
-    fn token(&self, id: u32) -> String {
+    pub(super) fn token(&self, id: u32) -> String {
         match (SPECIAL_TOKENS.get(id as usize), self.character(id)) {
             (Some(special), _) => (*special).to_owned(),
             (None, Some(character)) => character.to_string(),

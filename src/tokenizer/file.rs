@@ -2,7 +2,7 @@
 //! says, and obeys settings that would cut texts or make ids random: here such files become one clear error, such settings are dropped.
 
 use super::SPECIAL_TOKENS;
-use super::special::SpecialIds;
+use super::special::{SpecialIds, SpecialToken};
 use crate::{Error, Result};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -17,8 +17,17 @@ pub(super) struct AddedToken {
     pub content: String,
     /// What it looks like in a text is no such token, and decoding leaves it out.
     pub is_special: bool,
+    /// Where it takes the space before it along, where that behind it.
+    pub strips: [bool; 2],
     /// Where it takes the space around it along, or only a whole word is it.
     pub is_greedy: bool,
+}
+
+impl AddedToken {
+    pub(super) fn to_special(&self) -> SpecialToken {
+        let [strips_left, strips_right] = self.strips;
+        SpecialToken { id: self.id, content: self.content.clone(), strips_left, strips_right }
+    }
 }
 
 /// A checked file.
@@ -63,7 +72,8 @@ impl TokenizerFile {
 fn is_ours(value: &Value) -> bool {
     let model = &value["model"];
     let has_own_tokens = || SPECIAL_TOKENS.iter().zip(0u32..).all(|(token, id)| model["vocab"][token] == id);
-    model["type"] == "BPE" && model["merges"] == json!([]) && value["pre_tokenizer"].is_null() && has_own_tokens()
+    let parts_nothing = value["normalizer"].is_null() && value["pre_tokenizer"].is_null();
+    model["type"] == "BPE" && model["merges"] == json!([]) && parts_nothing && has_own_tokens()
 }
 
 /// The oldest files do not say which kind they are.
@@ -105,6 +115,7 @@ fn added_tokens(value: &Value) -> Result<Vec<AddedToken>> {
                 id: id_of(&token["id"], || format!("`added_tokens[{index}].id`"))?,
                 content: content.to_owned(),
                 is_special: is_set("special"),
+                strips: [is_set("lstrip"), is_set("rstrip")],
                 is_greedy: is_set("lstrip") || is_set("rstrip") || is_set("single_word"),
             }),
             _ => Err(wrong(format!("`added_tokens[{index}]` is {}, without content", shown(token)))),

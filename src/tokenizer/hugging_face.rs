@@ -3,7 +3,7 @@
 
 use super::file::TokenizerFile;
 use super::parting::{PIECE_BYTES, Parting};
-use super::special::SpecialIds;
+use super::special::{SpecialIds, SpecialToken};
 use super::{byte_level, in_batch};
 use crate::error::catch_panic;
 use crate::{Error, Result};
@@ -23,6 +23,7 @@ struct Shared {
     json: String,
     library: tokenizers::Tokenizer,
     special_ids: SpecialIds,
+    special_tokens: Vec<SpecialToken>,
     parting: Parting,
     /// By id.
     tokens: Vec<Token>,
@@ -115,6 +116,11 @@ impl HuggingFaceTokenizer {
         self.shared.special_ids
     }
 
+    /// Tokens that text never becomes.
+    pub fn special_tokens(&self) -> &[SpecialToken] {
+        &self.shared.special_tokens
+    }
+
     /// Bytes that `id` adds to a text that it does not open.
     pub fn token_bytes(&self, id: u32) -> usize {
         if self.shared.is_byte_level || self.bytes_of(id).is_empty() {
@@ -156,6 +162,7 @@ impl Shared {
             json: text.to_owned(),
             library,
             special_ids: file.special_ids,
+            special_tokens: file.added.iter().filter(|token| token.is_special).map(super::file::AddedToken::to_special).collect(),
             parting: Parting::of(file),
             tokens,
             is_byte_level,

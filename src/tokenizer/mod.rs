@@ -9,12 +9,16 @@ mod characters;
 #[cfg(feature = "text")]
 mod file;
 #[cfg(feature = "text")]
+mod ggml;
+#[cfg(feature = "text")]
 mod hugging_face;
 #[cfg(feature = "text")]
 mod parting;
 #[cfg(feature = "text")]
 mod special;
 mod stream;
+#[cfg(feature = "text")]
+mod template;
 
 #[cfg(feature = "text")]
 pub use byte_pair::{BytePairOptions, BytePairTraining, LARGEST_SAMPLE};
@@ -22,8 +26,14 @@ pub use characters::{CharacterTokenizer, LARGEST_ALPHABET};
 #[cfg(feature = "text")]
 pub use file::LARGEST_FILE;
 #[cfg(feature = "text")]
+pub use ggml::{GgmlVocabulary, TokenKind, VocabularyModel};
+#[cfg(feature = "text")]
 pub use hugging_face::HuggingFaceTokenizer;
+#[cfg(feature = "text")]
+pub use special::SpecialToken;
 pub use stream::Stream;
+#[cfg(feature = "text")]
+pub use template::{ChatTemplate, Message};
 
 use crate::Result;
 
@@ -155,6 +165,15 @@ impl Tokenizer {
     /// other kinds of `tokenizer.json` may count a space that opens a text and decodes to nothing.
     pub fn token_bytes(&self, id: u32) -> usize {
         either!(self, tokenizer => tokenizer.token_bytes(id))
+    }
+
+    /// Tokens that text never becomes.
+    #[cfg(feature = "text")]
+    pub fn special_tokens(&self) -> &[SpecialToken] {
+        match self {
+            Self::Characters(_) => special::of_characters(),
+            Self::HuggingFace(tokenizer) => tokenizer.special_tokens(),
+        }
     }
 
     /// Id of the token for filling up, if there is one.

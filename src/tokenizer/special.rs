@@ -1,12 +1,37 @@
 //! Which tokens of a foreign `tokenizer.json` fill up, open and end a text: what its template says, else the names that are usual.
 
+use super::SPECIAL_TOKENS;
 use super::file::AddedToken;
 use serde_json::Value;
+use std::sync::LazyLock;
 
 // In order of preference: where a file has several, the one that was added for pre-training comes first.
 const PAD_NAMES: [&str; 7] = ["<pad>", "<|pad|>", "<|finetune_right_pad_id|>", "<|padding|>", "[PAD]", "<PAD>", "<｜▁pad▁｜>"];
 const BOS_NAMES: [&str; 6] = ["<|begin_of_text|>", "<s>", "<bos>", "<|bos|>", "<|startoftext|>", "<｜begin▁of▁sentence｜>"];
 const EOS_NAMES: [&str; 6] = ["<|end_of_text|>", "<|endoftext|>", "</s>", "<eos>", "<|eos|>", "<｜end▁of▁sentence｜>"];
+
+/// A token that text never becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecialToken {
+    /// Its id.
+    pub id: u32,
+    /// As templates write it.
+    pub content: String,
+    /// Whether it takes the spaces before it along.
+    pub strips_left: bool,
+    /// Whether it takes the spaces behind it along.
+    pub strips_right: bool,
+}
+
+/// Those of the tokenizers whose tokens are characters.
+pub(super) fn of_characters() -> &'static [SpecialToken] {
+    static TOKENS: LazyLock<Vec<SpecialToken>> = LazyLock::new(|| {
+        let token =
+            |(content, id): (&&str, u32)| SpecialToken { id, content: (*content).to_owned(), strips_left: false, strips_right: false };
+        SPECIAL_TOKENS.iter().zip(0..).map(token).collect()
+    });
+    &TOKENS
+}
 
 /// Ids of the tokens with a role; none where a file has no such token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
