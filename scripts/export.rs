@@ -3,10 +3,11 @@
 use bitnet::export::{
     EmbeddingType, ExportOptions, FloatType, GgufOptions, ProjectionType, Provenance, WeightForm, export_folder, export_gguf, require_place,
 };
-use bitnet::inference::StoredModel;
+use bitnet::inference::{LoadOptions, StoredModel};
 use bitnet::report::{Curve, PictureFormat, PlotOptions, XAxis, bytes, draw_picture, run_binary, write_completions};
 use bitnet::run::model_folder;
 use bitnet::storage::{DISK, create_dir_durably};
+use bitnet::ternary::threads::Threads;
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser, ValueEnum};
 use clap_complete::Shell;
@@ -92,7 +93,13 @@ fn export(arguments: &Arguments) -> Result<ExitCode> {
     let model = StoredModel::open(&dir)?;
     let provenance = Provenance::of(&DISK, &dir)?;
     let loss_curve = provenance.as_ref().map(loss_curve).transpose()?.flatten();
-    let options = ExportOptions { form, float_type: arguments.dtype, provenance: provenance.as_ref(), loss_curve: loss_curve.as_deref() };
+    let options = ExportOptions {
+        form,
+        float_type: arguments.dtype,
+        threads: &Threads::new(LoadOptions::default().num_threads)?,
+        provenance: provenance.as_ref(),
+        loss_curve: loss_curve.as_deref(),
+    };
     let exported = export_folder(&DISK, &model, &options, output)?;
     warn(&exported.warnings)?;
     writeln!(stderr(), "{}: {} of weights", dir.display(), bytes(exported.num_bytes))?;

@@ -1,10 +1,11 @@
 //! `import`: a model of any public layout as a folder of ours. Owns the command line; the work is the library's.
 
 use bitnet::export::{Layout, import_folder, layout_of, require_place};
-use bitnet::inference::StoredModel;
+use bitnet::inference::{LoadOptions, StoredModel};
 use bitnet::report::{bytes, run_binary, write_completions};
 use bitnet::run::{model_folder, short_count};
 use bitnet::storage::DISK;
+use bitnet::ternary::threads::Threads;
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
@@ -16,11 +17,12 @@ const EXAMPLES: &str = "\
 Examples:
   import downloads/bitnet-b1.58-2B-4T          into models/bitnet-b1.58-2B-4T
   import downloads/bitnet_b1_58-3B -o models/3b --tokenizer tokenizer.json
-  import out -o models/mine                    what export wrote
+  import mine.gguf                             into models/mine
+  import out -o models/other                   what export wrote
 
 Understood are microsoft's folders with packed or master weights, those of 1bitLLM, HF1BitLLM and
-Falcon-E, plain LLaMA, and ours. The new folder's path is printed on stdout, what was found on
-stderr. Every command takes it; train --init-from does if it has latent weights.";
+Falcon-E, plain LLaMA, GGUF files, and ours. The new folder's path is printed on stdout, what was
+found on stderr. Every command takes it; train --init-from does if it has latent weights.";
 
 /// Where imported models go.
 const MODELS: &str = "models";
@@ -29,7 +31,7 @@ const MODELS: &str = "models";
 #[derive(Debug, Parser)]
 #[command(name = "import", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// A model folder, a checkpoint, or a run
+    /// A model folder, a GGUF file, a checkpoint, or a run
     #[arg(required_unless_present = "completions")]
     source: Option<String>,
     /// The folder to write; models/<name of the source> when absent
@@ -61,12 +63,13 @@ fn import(arguments: &Arguments) -> Result<ExitCode> {
     let dir = folder_of(source, &arguments.runs_dir)?;
     let output = match &arguments.output {
         Some(output) => output.clone(),
-        None => Path::new(MODELS).join(dir.canonicalize()?.file_name().unwrap_or_default()),
+        None => Path::new(MODELS).join(name_of(&dir)?),
     };
     require_place(&DISK, &output, &dir, arguments.force)?;
     let model = StoredModel::open(&dir)?;
     let layout = layout_of(&model)?;
-    let imported = import_folder(&DISK, &model, arguments.tokenizer.as_deref(), &output)?;
+    let threads = Threads::new(LoadOptions::default().num_threads)?;
+    let imported = import_folder(&DISK, &model, arguments.tokenizer.as_deref(), &threads, &output)?;
     for warning in &imported.warnings {
         writeln!(stderr(), "warning: {warning}")?;
     }
@@ -75,7 +78,14 @@ fn import(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A folder or a run; what looks like a name on the hub gets a hint of its own.
+/// That of the folder, or of the file without its ending.
+fn name_of(source: &Path) -> Result<PathBuf> {
+    let source = source.canonicalize()?;
+    let name = if source.is_file() { source.file_stem() } else { source.file_name() };
+    Ok(PathBuf::from(name.unwrap_or_default()))
+}
+
+/// A folder, a GGUF file or a run; what looks like a name on the hub gets a hint of its own.
 fn folder_of(source: &str, runs_dir: &Path) -> Result<PathBuf> {
     let path = Path::new(source);
     let holds = |name: &str| path.join(name).is_file();
@@ -87,7 +97,7 @@ fn folder_of(source: &str, runs_dir: &Path) -> Result<PathBuf> {
         let hint = "load it with transformers, and save it with save_pretrained, which writes safetensors";
         return Err(Error::input(format!("{source} has its weights as pickles, which can run programs: none is read")).hint(hint));
     }
-    if path.is_file() {
+    if path.is_file() && path.extension().is_none_or(|extension| extension != "gguf") {
         return Err(Error::input(format!("{source} is a file, not a model folder")).hint("name the folder that holds config.json"));
     }
     let is_hub_name = !path.exists() && source.split('/').count() == 2 && !source.starts_with(['.', '/']);

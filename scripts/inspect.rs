@@ -1,6 +1,6 @@
 //! `inspect`: what a model holds, in numbers. Owns the command line; the work is the library's.
 
-use bitnet::inference::{Inspection, StoredModel};
+use bitnet::inference::{Inspection, LoadOptions, StoredModel};
 use bitnet::report::{model_view, run_binary, stdout_has_colour, stdout_width, write_completions};
 use bitnet::run::model_folder;
 use bitnet::storage::DISK;
@@ -50,7 +50,7 @@ fn inspect(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.threads == Some(0) {
         return Err(Error::input("--threads 0: it must be 1 or more"));
     }
-    let num_threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let num_threads = arguments.threads.unwrap_or(LoadOptions::default().num_threads);
     let model = StoredModel::open(&model_folder(&DISK, &arguments.runs_dir, arguments.model.as_deref())?)?;
     let inspection = Inspection::of(&model, &Threads::new(num_threads)?)?;
     match arguments.json {

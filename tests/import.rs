@@ -137,6 +137,31 @@ fn half_precision_and_shards_become_one_file_that_the_trainer_reads() {
 }
 
 #[test]
+fn a_gguf_file_becomes_a_folder_that_computes_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    // Ternary blocks have 256 weights.
+    let wide = ModelConfig { hidden_size: 256, intermediate_size: 512, ..config() };
+    let source = write_own(&root.path().join("mine"), &wide);
+    fs::write(source.join("chat_template.jinja"), "{{ messages[0].content }}").unwrap();
+    succeeds("export", root.path(), &["mine", "--to", "gguf", "-o", "mine.gguf"]);
+    let (imported, stderr) = import(root.path(), "mine.gguf", &[]);
+    assert_eq!(imported, root.path().join("models/mine"));
+    assert!(stderr.contains("found: a GGUF file") && stderr.contains("its latent weights are gone"), "{stderr}");
+    assert!(logits(&imported) == logits(&root.path().join("mine.gguf")));
+    assert_eq!(fs::read_to_string(imported.join("chat_template.jinja")).unwrap(), "{{ messages[0].content }}");
+    assert_eq!(fs::read(imported.join("tokenizer.json")).unwrap(), fs::read(source.join("tokenizer.json")).unwrap());
+    let endings = &read_json(&imported.join("generation_config.json"))["eos_token_id"];
+    assert!(endings == 2 || *endings == json!([2]), "{endings}");
+    let report = |name: &str| -> Value { serde_json::from_str(&succeeds("inspect", root.path(), &[name, "--json"]).0).unwrap() };
+    let (latent, file) = (report("mine"), report("mine.gguf"));
+    assert_eq!((&latent["codes"], &file["is_packed"]), (&file["codes"], &json!(true)));
+    assert_eq!(
+        refusal("export", root.path(), &["mine.gguf", "--to", "huggingface", "-o", "out"]).matches("latent weights are gone").count(),
+        1
+    );
+}
+
+#[test]
 fn the_golden_folders_keep_their_logits() {
     let shared = std::env::var_os("BITNET_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     let golden = shared.join("golden");

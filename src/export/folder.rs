@@ -9,6 +9,7 @@ use super::weights_file::{FloatType, WeightsFile};
 use crate::config::WeightQuantizer;
 use crate::inference::StoredModel;
 use crate::storage::{FileSystem, NewFolder};
+use crate::ternary::threads::Threads;
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -28,6 +29,8 @@ pub struct ExportOptions<'a> {
     pub form: WeightForm,
     /// Of all numbers that are not packed.
     pub float_type: FloatType,
+    /// What projections are quantized on.
+    pub threads: &'a Threads,
     /// How the model came to be, for its card.
     pub provenance: Option<&'a Provenance>,
     /// A PNG for the card.
@@ -60,12 +63,13 @@ pub fn export_folder(fs: &dyn FileSystem, model: &StoredModel, options: &ExportO
     }
     let name = output.file_name().unwrap_or_default().to_string_lossy();
     let card = Card { name: &name, model: &model.config().model, options, obstacle: obstacle.as_deref() };
-    let mut files = text_files(model.dir(), None, model.config())?;
+    let mut files = text_files(model, None)?;
     files.push(("README.md".to_owned(), card.page().into_bytes()));
     files.extend(options.loss_curve.map(|picture| (LOSS_CURVE.to_owned(), picture.to_vec())));
-    let num_bytes = write_folder(fs, model, options.form, options.float_type, &mut files, output)?;
+    let weights = WeightsFile::new(model, options.form, options.float_type, options.threads)?;
+    write_folder(fs, &weights, &mut files, output)?;
     warnings.extend(missing_tokenizer(&files));
-    Ok(Exported { num_bytes, warnings })
+    Ok(Exported { num_bytes: weights.size(), warnings })
 }
 
 /// Writes `model` in the normal form of this program into the folder `output`: latent weights stay latent, packed ones packed, with scales
@@ -73,11 +77,18 @@ pub fn export_folder(fs: &dyn FileSystem, model: &StoredModel, options: &ExportO
 ///
 /// # Errors
 /// The user's: damaged files, weights that are quantized already. Ours: a failed write.
-pub fn import_folder(fs: &dyn FileSystem, model: &StoredModel, tokenizer: Option<&Path>, output: &Path) -> Result<Exported> {
+pub fn import_folder(
+    fs: &dyn FileSystem,
+    model: &StoredModel,
+    tokenizer: Option<&Path>,
+    threads: &Threads,
+    output: &Path,
+) -> Result<Exported> {
     let form = if model.has_packed_codes() { WeightForm::Packed } else { WeightForm::Latent };
-    let mut files = text_files(model.dir(), tokenizer, model.config())?;
-    let num_bytes = write_folder(fs, model, form, FloatType::AsStored, &mut files, output)?;
-    Ok(Exported { num_bytes, warnings: missing_tokenizer(&files).into_iter().collect() })
+    let mut files = text_files(model, tokenizer)?;
+    let weights = WeightsFile::new(model, form, FloatType::AsStored, threads)?;
+    write_folder(fs, &weights, &mut files, output)?;
+    Ok(Exported { num_bytes: weights.size(), warnings: missing_tokenizer(&files).into_iter().collect() })
 }
 
 fn refuse_impossible(model: &StoredModel, form: WeightForm, obstacle: Option<&str>) -> Result<()> {
@@ -105,17 +116,9 @@ fn missing_tokenizer(files: &[TextFile]) -> Option<String> {
     (!has_one).then(|| "there is no tokenizer.json, without which text cannot be read: put one into the folder".to_owned())
 }
 
-/// All files of a folder; returns the bytes of the weights' one.
-fn write_folder(
-    fs: &dyn FileSystem,
-    model: &StoredModel,
-    form: WeightForm,
-    float_type: FloatType,
-    files: &mut Vec<TextFile>,
-    output: &Path,
-) -> Result<u64> {
-    let weights = WeightsFile::new(model, form, float_type)?;
-    let config = config_json(model.config(), form, weights.type_name())?;
+/// All files of a folder.
+fn write_folder(fs: &dyn FileSystem, weights: &WeightsFile<'_>, files: &mut Vec<TextFile>, output: &Path) -> Result<()> {
+    let config = config_json(weights.model.config(), weights.form, weights.type_name())?;
     files.push(("config.json".to_owned(), serde_json::to_vec_pretty(&config)?));
     let folder = NewFolder::create(fs, output)?;
     folder.require_space(weights.size())?;
@@ -123,6 +126,5 @@ fn write_folder(
         folder.write(name, |writer| Ok(writer.write_all(content)?))?;
     }
     folder.write("model.safetensors", |writer| weights.write_to(writer))?;
-    folder.commit()?;
-    Ok(weights.size())
+    folder.commit()
 }

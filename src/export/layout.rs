@@ -26,6 +26,8 @@ pub enum Layout {
     OnlineLlama,
     /// LLaMA in full precision.
     Llama,
+    /// A GGUF file.
+    Gguf,
 }
 
 /// The layout of `model`.
@@ -33,6 +35,9 @@ pub enum Layout {
 /// # Errors
 /// The user's: config.json is gone.
 pub fn layout_of(model: &StoredModel) -> Result<Layout> {
+    if model.dir().is_file() {
+        return Ok(Layout::Gguf);
+    }
     let text = read_capped(&DISK, &model.dir().join("config.json"), LARGEST_CONFIG).map_err(Error::blame_input)?;
     let value: Value = serde_json::from_slice(&text)?;
     let config = model.config();
@@ -57,6 +62,7 @@ impl Layout {
             Self::OneBitLlm => "1bitLLM's layout: latent weights under LLaMA's names, sub-norms under their own",
             Self::DividingScale => "the packed layout of HF1BitLLM and Falcon-E: 2-bit codes, scales that divide",
             Self::OnlineLlama => "LLaMA's layout with latent weights, quantized as they are used",
+            Self::Gguf => "a GGUF file, which holds what is computed with",
             Self::Llama => "LLaMA in full precision: a start for conversion",
         }
     }

@@ -2,6 +2,7 @@
 //! transformers needs and the source lacks is derived from its tokenizer.json.
 
 use crate::config::HuggingFaceConfig;
+use crate::inference::StoredModel;
 use crate::storage::{DISK, read_capped};
 use crate::tokenizer::Tokenizer;
 use crate::{Context, Error, Result};
@@ -13,13 +14,14 @@ const LARGEST_FILE: u64 = 64 << 20;
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const GENERATION_CONFIG: &str = "generation_config.json";
+const CHAT_TEMPLATE: &str = "chat_template.jinja";
 /// Copied where they are.
 const COPIED: [&str; 7] = [
     TOKENIZER_CONFIG,
     GENERATION_CONFIG,
     "special_tokens_map.json",
     "added_tokens.json",
-    "chat_template.jinja",
+    CHAT_TEMPLATE,
     "chat_template.json",
     "tokenizer.model",
 ];
@@ -27,23 +29,30 @@ const COPIED: [&str; 7] = [
 /// A file by name.
 pub(super) type TextFile = (String, Vec<u8>);
 
-/// The text side of the folder `dir`; `tokenizer` is a tokenizer.json to be taken in place of the folder's.
+/// The text side of `model`, beside its weights or, of a GGUF file, within; `tokenizer` is a tokenizer.json to be taken in place of it.
 ///
 /// # Errors
 /// The user's: a file that cannot be read, a tokenizer that is none or has more tokens than the model has rows.
-pub(super) fn text_files(dir: &Path, tokenizer: Option<&Path>, config: &HuggingFaceConfig) -> Result<Vec<TextFile>> {
+pub(super) fn text_files(model: &StoredModel, tokenizer: Option<&Path>) -> Result<Vec<TextFile>> {
+    let (dir, config) = (model.dir(), model.config());
     let mut files: Vec<TextFile> = Vec::new();
     for name in COPIED.into_iter().filter(|name| dir.join(name).is_file()) {
         files.push((name.to_owned(), read(&dir.join(name))?));
     }
     let holds = |files: &[TextFile], name: &str| files.iter().any(|(held, _)| held == name);
     if !holds(&files, GENERATION_CONFIG) {
-        let (bos, eos) = (config.tokens.bos, config.tokens.eos);
-        files.push(pretty(GENERATION_CONFIG, &json!({"bos_token_id": bos, "eos_token_id": eos, "do_sample": false}))?);
+        let endings = model.ending_ids()?;
+        let eos = if endings.is_empty() { json!(config.tokens.eos) } else { json!(endings) };
+        files.push(pretty(GENERATION_CONFIG, &json!({"bos_token_id": config.tokens.bos, "eos_token_id": eos, "do_sample": false}))?);
     }
+    #[cfg(feature = "text")]
+    files.extend(model.chat_template_inside()?.map(|template| (CHAT_TEMPLATE.to_owned(), template.as_bytes().to_vec())));
     let path = tokenizer.map_or_else(|| dir.join(TOKENIZER), Path::to_owned);
-    if tokenizer.is_some() || path.is_file() {
-        let json = read(&path)?;
+    let json = match tokenizer.is_some() || path.is_file() {
+        true => Some(read(&path)?),
+        false => model.tokenizer_inside()?.map(String::into_bytes),
+    };
+    if let Some(json) = json {
         let tokenizer_config = checked(&json, config).context(|| path.display().to_string()).map_err(Error::blame_input)?;
         if !holds(&files, TOKENIZER_CONFIG) {
             files.push(pretty(TOKENIZER_CONFIG, &tokenizer_config)?);

@@ -5,8 +5,14 @@ use super::WeightForm;
 use crate::Result;
 use crate::inference::{NumberType, StoredModel, StoredParameter};
 use crate::ternary::packing::{num_packed_rows, pack};
+use crate::ternary::threads::Threads;
+use crate::ternary::weights::TernaryMatrix;
 use serde_json::{Map, json};
+use std::cmp::Reverse;
 use std::io::Write;
+
+/// Projections that are quantized at a time, whatever the number of threads: each takes its float32 size in memory.
+const MOST_AT_A_TIME: usize = 8;
 
 /// The type of the numbers that are not packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -22,7 +28,9 @@ pub enum FloatType {
 
 /// A file to be written.
 pub(super) struct WeightsFile<'a> {
-    model: &'a StoredModel,
+    pub model: &'a StoredModel,
+    pub form: WeightForm,
+    threads: &'a Threads,
     tensors: Vec<Tensor<'a>>,
     header: Vec<u8>,
     size: u64,
@@ -44,8 +52,8 @@ enum Content {
 }
 
 impl<'a> WeightsFile<'a> {
-    /// Everything of `model`, with projections in `form`.
-    pub fn new(model: &'a StoredModel, form: WeightForm, float_type: FloatType) -> Result<Self> {
+    /// Everything of `model`, with projections in `form`, to be quantized on `threads`.
+    pub fn new(model: &'a StoredModel, form: WeightForm, float_type: FloatType, threads: &'a Threads) -> Result<Self> {
         let mut tensors: Vec<Tensor<'_>> = Vec::new();
         for parameter in model.parameters() {
             let mut add = |name: String, shape: Vec<usize>, content| tensors.push(Tensor { name, shape, parameter, content });
@@ -59,9 +67,10 @@ impl<'a> WeightsFile<'a> {
             }
         }
         // Wider numbers first, so that each lies at a multiple of its width, as readers expect.
-        tensors.sort_by(|left, right| right.content.width().cmp(&left.content.width()).then_with(|| left.name.cmp(&right.name)));
+        let rank = |tensor: &Tensor<'_>| (Reverse(tensor.content.width()), tensor.content == Content::Scale);
+        tensors.sort_by(|left, right| rank(left).cmp(&rank(right)).then_with(|| left.name.cmp(&right.name)));
         let (header, size) = header(&tensors)?;
-        Ok(Self { model, tensors, header, size })
+        Ok(Self { model, form, threads, tensors, header, size })
     }
 
     /// Bytes of the whole file.
@@ -75,19 +84,38 @@ impl<'a> WeightsFile<'a> {
         if self.tensors.iter().any(is_float32) { "float32" } else { "bfloat16" }
     }
 
-    /// Writes the whole file; never more than one projection is in memory.
+    /// Writes the whole file; of projections only a few are in memory at a time.
     ///
     /// # Errors
     /// The user's: damaged numbers, or projections that are quantized already. Ours: a failed write.
     pub fn write_to(&self, writer: &mut dyn Write) -> Result<()> {
         writer.write_all(&self.header)?;
-        for Tensor { parameter, shape, content, .. } in &self.tensors {
-            match content {
-                Content::Floats(number_type) => {
-                    self.model.read_bytes(parameter, *number_type, |bytes| Ok(writer.write_all(bytes)?))?;
-                }
-                Content::Scale => writer.write_all(&self.model.codes(parameter)?.scale.to_le_bytes())?,
-                Content::Codes => writer.write_all(&pack(&self.model.codes(parameter)?.codes, parameter.shape[0], shape[1])?)?,
+        for tensors in self.tensors.chunk_by(|left, right| left.content == right.content) {
+            match tensors[0].content {
+                Content::Floats(number_type) => tensors
+                    .iter()
+                    .try_for_each(|tensor| self.model.read_bytes(tensor.parameter, number_type, |bytes| Ok(writer.write_all(bytes)?)))?,
+                Content::Scale => self.write_made(tensors, writer, |matrix, _| Ok(matrix.scale.to_le_bytes().to_vec()))?,
+                Content::Codes => self.write_made(tensors, writer, |matrix, shape| pack(&matrix.codes, shape[0], shape[1]))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what `make` makes of each quantized projection and its shape; several are quantized at a time.
+    fn write_made(
+        &self,
+        tensors: &[Tensor<'_>],
+        writer: &mut dyn Write,
+        make: impl Fn(TernaryMatrix, &[usize]) -> Result<Vec<u8>> + Sync,
+    ) -> Result<()> {
+        for some in tensors.chunks(self.threads.num_threads().min(MOST_AT_A_TIME)) {
+            let mut made: Vec<Result<Vec<u8>>> = some.iter().map(|_| Ok(Vec::new())).collect();
+            self.threads.for_each(some.iter().zip(&mut made), |(tensor, made)| {
+                *made = self.model.codes(tensor.parameter).and_then(|matrix| make(matrix, &tensor.parameter.shape));
+            });
+            for bytes in made {
+                writer.write_all(&bytes?)?;
             }
         }
         Ok(())

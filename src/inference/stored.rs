@@ -121,6 +121,29 @@ impl StoredModel {
         }
     }
 
+    /// The tokenizer.json that a GGUF file has in it; none of a folder, which has it beside.
+    ///
+    /// # Errors
+    /// The user's: a GGUF file without a tokenizer, or with one that cannot be relied on.
+    pub fn tokenizer_inside(&self) -> Result<Option<String>> {
+        match &self.source {
+            Source::Folder(..) => Ok(None),
+            Source::Gguf(model) => model.tokenizer()?.to_json().map(Some),
+        }
+    }
+
+    /// The chat template that a GGUF file has in it; none of a folder, which has it beside.
+    ///
+    /// # Errors
+    /// The user's: a damaged file.
+    #[cfg(feature = "text")]
+    pub fn chat_template_inside(&self) -> Result<Option<&str>> {
+        match &self.source {
+            Source::Folder(..) => Ok(None),
+            Source::Gguf(model) => model.chat_template(),
+        }
+    }
+
     /// Every parameter, in the order of [`crate::config::ModelConfig::parameter_shapes`].
     pub fn parameters(&self) -> &[StoredParameter] {
         &self.parameters

@@ -17,11 +17,11 @@ pub fn pack(codes: &[i8], num_rows: usize, num_columns: usize) -> Result<Vec<u8>
     require_length("codes", codes.len(), num_rows, num_columns)?;
     let block_length = num_packed_rows(num_rows) * num_columns;
     let mut packed = vec![0; block_length];
-    for (index, &code) in codes.iter().enumerate() {
-        if !(-1..=1).contains(&code) {
-            return Err(Error::input(format!("code {index} is {code}: only -1, 0 and 1 can be packed")));
-        }
-        packed[index % block_length] |= ((code + 1) as u8) << (2 * (index / block_length));
+    if let Some(index) = codes.iter().position(|code| !(-1..=1).contains(code)) {
+        return Err(Error::input(format!("code {index} is {}: only -1, 0 and 1 can be packed", codes[index])));
+    }
+    for (block, codes) in codes.chunks(block_length.max(1)).enumerate() {
+        packed.iter_mut().zip(codes).for_each(|(byte, code)| *byte |= ((code + 1) as u8) << (2 * block));
     }
     Ok(packed)
 }
