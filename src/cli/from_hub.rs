@@ -7,9 +7,10 @@ use std::io::{Write, stderr};
 use std::path::PathBuf;
 
 const MAIN: &str = "main";
-/// What a model folder consists of; which of it has to be there is seen when it is loaded.
-const MODEL_FILES: &str =
-    "config.json,generation_config.json,tokenizer.json,tokenizer_config.json,chat_template.jinja,*.safetensors,*.safetensors.index.json";
+/// What a model folder consists of; which of it has to be there is seen when it is loaded. Every repository has the last one, so that
+/// something is found where all weights are GGUF.
+const MODEL_FILES: &str = "config.json,generation_config.json,tokenizer.json,tokenizer_config.json,chat_template.jinja,\
+                           *.safetensors,*.safetensors.index.json,.gitattributes";
 
 /// Fetches the model `id`, as far as it is not in the cache: its folder, or its GGUF file where it has no other weights.
 pub(super) fn fetch_model(id: &str, environment: &Environment) -> Result<PathBuf> {

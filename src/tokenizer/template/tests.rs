@@ -138,6 +138,21 @@ fn a_template_without_end_is_one_clear_error() {
 }
 
 #[test]
+fn a_value_that_holds_itself_harms_nothing() {
+    let itself = "{% set ns = namespace() %}{% set ns.x = ns %}{% set ns.y = [ns] %}";
+    let filters =
+        ["upper", "lower", "trim", "title", "capitalize", "escape", "safe", "string", "tojson", "list", "items", "dictsort", "length"];
+    let others =
+        ["[ns, ns] | sort", "[ns, ns] | unique | list", "[ns] | join", "ns == ns.x", "ns < ns.x", "ns in [ns]", "ns ~ ns", "ns.y + ns.y"];
+    let filtered = filters.iter().map(|filter| format!("ns | {filter}"));
+    for expression in filtered.chain(others.map(str::to_owned)) {
+        let rendered = template(&format!("{itself}{{{{ ({expression}) is defined }}}}")).render(&says("Hi"), true);
+        let is_clear = rendered.map_or_else(|error| error.exit_status() == 2, |text| text.eq_ignore_ascii_case("true"));
+        assert!(is_clear, "{expression}"); // and no stack has overflowed
+    }
+}
+
+#[test]
 fn long_chats_are_within_the_bounds() {
     let recorded = recorded();
     for known in recorded["templates"].as_array().unwrap().iter().filter(|known| known["name"] != "json_and_controls") {
