@@ -16,7 +16,7 @@ const NUM_NEW_TOKENS: usize = 16;
 const TEXT: &str = "once upon a time";
 
 fn python() -> Option<PathBuf> {
-    let python = std::env::var_os("BITNET_PYTHON").map(PathBuf::from);
+    let python = std::env::var_os("BITNET_PYTHON").filter(|python| !python.is_empty()).map(PathBuf::from);
     if python.is_none() {
         println!("skipped: BITNET_PYTHON names no python with transformers, torch and accelerate");
     }
