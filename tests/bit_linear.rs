@@ -88,6 +88,7 @@ fn layers_that_share_an_input_give_what_each_gives_alone() {
 #[test]
 fn it_takes_the_place_of_a_linear_layer_in_a_network_that_learns() {
     tch::manual_seed(3);
+    bitnet::libtorch::random::seed(3).unwrap();
     let store = VarStore::new(Device::Cpu);
     let root = store.root();
     let network = nn::seq()

@@ -7,7 +7,6 @@ use bitnet::config::{ActivationQuantizer, Attention, ModelConfig, Precision};
 use bitnet::model::{Cache, Decoder, Sampler, SamplingOptions, generate};
 use recorded::assert_near;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -20,11 +19,8 @@ fn configs() -> Vec<(String, ModelConfig)> {
     all.into_iter().map(|(name, config)| (name, ModelConfig { initializer_range: 0.3, ..config })).collect()
 }
 
-/// libtorch has one random state a process, so tests take turns.
 fn decoder(config: &ModelConfig, precision: Precision) -> Decoder {
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    tch::manual_seed(4);
+    bitnet::libtorch::random::seed(4).unwrap();
     Decoder::new(&VarStore::new(Device::Cpu).root(), config, precision)
 }
 

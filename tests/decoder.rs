@@ -15,12 +15,8 @@ use bitnet::train::{Network, Objective, Pretraining, next_token_loss};
 use recorded::{Recorded, assert_near, bits};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Mutex;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor, no_grad};
-
-/// Initial weights come from libtorch's one generator: whoever makes some keeps the tests beside it from drawing, too.
-static GENERATOR: Mutex<()> = Mutex::new(());
 
 fn variants() -> BTreeMap<String, ModelConfig> {
     let variants: BTreeMap<String, ModelConfig> = serde_json::from_str(include_str!("reference/decoder.json")).unwrap();
@@ -31,7 +27,6 @@ fn variants() -> BTreeMap<String, ModelConfig> {
 /// The decoder of `config` with the recorded weights, and its parameters.
 fn decoder(recorded: &Recorded, config: &ModelConfig, precision: Precision) -> (BTreeMap<String, Tensor>, Decoder) {
     let store = VarStore::new(Device::Cpu);
-    let _held = GENERATOR.lock();
     let decoder = Decoder::new(&store.root(), config, precision);
     let parameters = store.variables().into_iter().collect();
     restore_parameters(&parameters, &recorded.below("weights/"), Path::new("decoder.safetensors")).unwrap();
@@ -136,7 +131,6 @@ fn the_configs_parameter_count_is_that_of_the_tensors() {
         assert_eq!(config.num_parameters(), found, "{variant}");
     });
     let experiment = arithmetic(&[]);
-    let _held = GENERATOR.lock();
     let found: usize = Network::new(&experiment, Device::Cpu)
         .unwrap()
         .optimizer
@@ -156,7 +150,6 @@ fn arithmetic(set: &[&str]) -> Experiment {
 }
 
 fn first_loss(experiment: &Experiment) -> (Network, Tensor) {
-    let _held = GENERATOR.lock();
     let task = Task::of(&experiment.data).unwrap().unwrap();
     let tokenizer = Tokenizer::characters(task.alphabet(), experiment.model.vocab_size).unwrap();
     let network = Network::new(experiment, Device::Cpu).unwrap();

@@ -70,7 +70,7 @@ fn a_seed_repeats_its_choices_and_another_makes_others() {
 /// A decoder of 16 positions with random weights, wide enough apart that its choices differ.
 fn random_decoder() -> (VarStore, Decoder) {
     let configs: BTreeMap<String, ModelConfig> = serde_json::from_str(include_str!("reference/decoder.json")).unwrap();
-    tch::manual_seed(4);
+    bitnet::libtorch::random::seed(4).unwrap();
     let store = VarStore::new(Device::Cpu);
     let decoder = Decoder::new(&store.root(), &ModelConfig { initializer_range: 0.3, ..configs["microsoft"].clone() }, Precision::Float32);
     (store, decoder)

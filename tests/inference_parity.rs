@@ -49,8 +49,8 @@ fn config(bit_linear: BitLinearConfig, attention: Attention, bits: u32) -> Model
     }
 }
 
-fn fresh(config: &ModelConfig, seed: i64) -> (BTreeMap<String, Tensor>, Decoder) {
-    tch::manual_seed(seed);
+fn fresh(config: &ModelConfig, seed: u64) -> (BTreeMap<String, Tensor>, Decoder) {
+    bitnet::libtorch::random::seed(seed).unwrap();
     let store = VarStore::new(Device::Cpu);
     let decoder = Decoder::new(&store.root(), config, Precision::Float32);
     (store.variables().into_iter().collect(), decoder)
@@ -83,10 +83,10 @@ fn differences(decoder: &Decoder, model: &Model, ids: &[u32]) -> (f64, f64) {
 const ROUNDING: f64 = 2e-5;
 /// Where such a rounding moves an activation to its next code, logits differ by more; with some other weights it does not happen.
 const NEXT_CODE: f64 = 0.2;
-const MAX_TRIES: i64 = 8;
+const MAX_TRIES: u64 = 8;
 
 /// How many random models were tried until the halves agreed to a rounding, and how closely they did.
-fn tries_until_equal(config: &ModelConfig, ids: &[u32]) -> (i64, f64) {
+fn tries_until_equal(config: &ModelConfig, ids: &[u32]) -> (u64, f64) {
     for seed in 1..=MAX_TRIES {
         let (parameters, decoder) = fresh(config, seed);
         let (largest, mean) = differences(&decoder, &engine(config, &parameters).1, ids);

@@ -42,7 +42,7 @@ fn llama(change: Change<'_>) -> TempDir {
     model.initializer_range = 0.1;
     (model.bit_linear.weights, model.bit_linear.activations) = (WeightQuantizer::None, ActivationQuantizer::None);
     let _turn = ONE_TRAINER.lock().unwrap_or_else(PoisonError::into_inner);
-    tch::manual_seed(21);
+    bitnet::libtorch::random::seed(21).unwrap();
     let store = VarStore::new(Device::Cpu);
     Decoder::new(&store.root(), &model, Precision::Float32);
     let mut tensors: Tensors = store.variables().into_iter().collect();

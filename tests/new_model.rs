@@ -9,7 +9,6 @@ use bitnet::model::{BlankModel, InitialWeights, load_decoder};
 use bitnet::storage::{DISK, content_hash};
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use tch::{Device, Kind, Tensor, no_grad};
 
 /// About four million parameters: the library takes any size, the program 300M and more.
@@ -17,10 +16,7 @@ fn small() -> ModelConfig {
     ModelConfig::of_size(3_900_000, 512).unwrap()
 }
 
-/// libtorch has one random state a process, so tests take turns.
 fn write(config: &ModelConfig, dir: &Path, seed: u64) {
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let tokens = TokenIds { bos: Some(1), eos: Some(2) };
     BlankModel { config, tokenizer: Some(b"{}"), tokens, seed }.write(&DISK, dir).unwrap();
 }

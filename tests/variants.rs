@@ -106,7 +106,7 @@ fn the_loss_of_every_variant_falls_within_a_few_steps_and_its_logits_survive_a_f
     assert_eq!(variants.len(), 3 * 3 * 2 * 3 * 8);
     for (index, config) in variants.iter().enumerate() {
         let precision = if index % 5 == 0 { Precision::Bfloat16 } else { Precision::Float32 };
-        tch::manual_seed(index as i64);
+        bitnet::libtorch::random::seed(index as u64).unwrap();
         let store = VarStore::new(Device::Cpu);
         let decoder = Decoder::new(&store.root(), config, precision);
         let parameters: BTreeMap<String, Tensor> = store.variables().into_iter().collect();

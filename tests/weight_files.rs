@@ -23,7 +23,7 @@ fn config() -> ModelConfig {
 }
 
 fn parameters() -> Tensors {
-    tch::manual_seed(6);
+    bitnet::libtorch::random::seed(6).unwrap();
     let store = VarStore::new(Device::Cpu);
     Decoder::new(&store.root(), &config(), Precision::Float32);
     store.variables().into_iter().collect()

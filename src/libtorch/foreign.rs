@@ -70,6 +70,8 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
     pub(super) fn bitnet_clip_gradients(gradients: *const *const C_tensor, count: i64, max_norm: f64, norm: *mut f64) -> *mut c_char;
+    pub(super) fn bitnet_seed(seed: u64) -> *mut c_char;
+    pub(super) fn bitnet_normal(shape: *const i64, dimensions: i64, deviation: f64, out: *mut *mut C_tensor) -> *mut c_char;
     pub(super) fn bitnet_profile_start() -> *mut c_char;
     pub(super) fn bitnet_profile_stop(
         into: *mut c_void,

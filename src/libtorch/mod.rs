@@ -11,6 +11,7 @@ pub mod fused;
 mod memory;
 mod parameters;
 pub mod profile;
+pub mod random;
 mod tensor_file;
 
 /// The libtorch that this is built for.

@@ -1,11 +1,12 @@
 //! A linear layer without bias whose weights and inputs are quantized on each forward pass, beside tch's `nn::linear`.
 
 use super::fast::{has_integer_products, norm_and_quantize, quantized_weights, squared_relu_gate};
+use super::matrix::matrix;
 use super::norm::RmsNorm;
 use crate::config::{ActivationQuantizer, BitLinearConfig, ModelConfig, NormPlacement, Precision, WeightQuantizer};
 use crate::libtorch::{PackedWeight, Rows, bit_linear};
 use std::cell::{Cell, RefCell};
-use tch::nn::{Init, Module, Path};
+use tch::nn::{Module, Path};
 use tch::{Kind, Tensor};
 
 /// What a [`BitLinear`] needs beside its sizes.
@@ -60,8 +61,7 @@ pub struct BitLinear {
 impl BitLinear {
     /// A layer from `in_features` to `out_features` with masters `<path>.weight` and, for a norm inside, `<path>.norm.weight`.
     pub fn new(path: Path, in_features: usize, out_features: usize, options: BitLinearOptions) -> Self {
-        let init = Init::Randn { mean: 0.0, stdev: options.initializer_range };
-        let weight = path.var("weight", &[out_features as i64, in_features as i64], init);
+        let weight = matrix(&path, [out_features as i64, in_features as i64], options.initializer_range);
         let norm = match options.quantizers.norm {
             NormPlacement::Inside => Some(RmsNorm::new(path / "norm", in_features, options.rms_norm_eps)),
             NormPlacement::Outside => None,

@@ -2,7 +2,7 @@
 //! the business of `config`.
 
 use crate::config::{ModelConfig, TokenIds};
-use crate::libtorch::{tensor_bytes, tensor_file_header};
+use crate::libtorch::{caught, random, tensor_bytes, tensor_file_header};
 use crate::random::Random;
 use crate::storage::{FileSystem, NewFolder};
 use crate::{Context, Error, Result};
@@ -10,7 +10,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
 /// Numbers that are made at a time.
 const CHUNK: usize = 1 << 22;
@@ -73,13 +73,13 @@ impl BlankModel<'_> {
     fn write_tensor(&self, name: &str, shape: &[usize], writer: &mut dyn Write) -> Result<()> {
         let is_norm = shape.len() == 1;
         let mut rest: usize = shape.iter().product();
-        tch::manual_seed(Random::derive(self.seed, name, 0).next_u64() as i64);
+        random::seed(Random::derive(self.seed, name, 0).next_u64())?;
         while rest > 0 {
             let count = rest.min(CHUNK);
-            let (size, options) = ([count as i64], (Kind::Float, Device::Cpu));
+            let size = [count as i64];
             let numbers = match is_norm {
-                true => Tensor::f_ones(size, options)?,
-                false => no_grad(|| Tensor::f_randn(size, options)?.f_mul_scalar_(self.config.initializer_range))?,
+                true => Tensor::f_ones(size, (Kind::Float, Device::Cpu))?,
+                false => caught(|| Ok(random::normal(&size, self.config.initializer_range)))?,
             };
             writer.write_all(&tensor_bytes(&numbers)?)?;
             rest -= count;

@@ -5,11 +5,12 @@ use super::bit_linear::{BitLinear, BitLinearOptions, kind};
 use super::block::Block;
 use super::cache::Cache;
 use super::fast::has_tiles;
+use super::matrix::matrix;
 use super::norm::RmsNorm;
 use crate::config::{ModelConfig, Precision};
 use crate::libtorch::{checkpointed, fused};
 use std::rc::Rc;
-use tch::nn::{Init, Module, Path};
+use tch::nn::{Module, Path};
 use tch::{Device, Kind, Reduction, Tensor};
 
 /// What a forward pass keeps for the backward one.
@@ -39,13 +40,12 @@ impl Decoder {
     pub fn new(path: &Path, model: &ModelConfig, precision: Precision) -> Self {
         let options = BitLinearOptions::of(model, precision);
         let shape = [model.vocab_size as i64, model.hidden_size as i64];
-        let init = Init::Randn { mean: 0.0, stdev: model.initializer_range };
         let inner = path / "model";
         Self {
-            embedding: (&inner / "embed_tokens").var("weight", &shape, init),
+            embedding: matrix(&(&inner / "embed_tokens"), shape, model.initializer_range),
             blocks: (0..model.num_hidden_layers).map(|index| Rc::new(Block::new(&(&inner / "layers" / index), model, options))).collect(),
             norm: RmsNorm::new(&inner / "norm", model.hidden_size, model.rms_norm_eps),
-            head: (!model.tie_word_embeddings).then(|| (path / "lm_head").var("weight", &shape, init)),
+            head: (!model.tie_word_embeddings).then(|| matrix(&(path / "lm_head"), shape, model.initializer_range)),
             rotary: Rc::new(RotaryTables::new(model.rotary_dim(), model.max_position_embeddings, model.rope_theta, path.device())),
             keeps: Activations::All,
             precision,

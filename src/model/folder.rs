@@ -74,7 +74,8 @@ pub fn load_decoder(dir: &Path, device: Device, precision: Precision) -> Result<
     let tensors = tensors.into_iter().map(|(name, tensor)| (parameter_name(&name), tensor)).collect();
     refuse_smaller_file(&tensors, &model, &path)?;
     let store = VarStore::new(device);
-    let decoder = Decoder::new(&store.root(), &model, precision);
+    let unset = ModelConfig { initializer_range: 0.0, ..model.clone() };
+    let decoder = Decoder::new(&store.root(), &unset, precision);
     restore_parameters(&store.variables().into_iter().collect(), &tensors, &path)?;
     Ok((model, decoder))
 }

@@ -13,6 +13,7 @@ mod feed_forward;
 mod folder;
 mod generation;
 mod initial;
+mod matrix;
 mod norm;
 mod quantize;
 mod rotary;

@@ -27,12 +27,12 @@ impl Network {
     /// There is no memory for it.
     pub fn new(experiment: &Experiment, device: Device) -> Result<Self> {
         libtorch::flush_denormals()?;
+        libtorch::random::seed(Random::derive(experiment.seed, "initialization", 0).next_u64())?;
         libtorch::caught(|| Ok(Self::initialized(experiment, device)))
     }
 
     fn initialized(experiment: &Experiment, device: Device) -> Self {
         libtorch::keep_freed_memory();
-        tch::manual_seed(Random::derive(experiment.seed, "initialization", 0).next_u64() as i64);
         let store = VarStore::new(device);
         let keeps = if experiment.train.activation_checkpointing { Activations::BlockInputs } else { Activations::All };
         let decoder = Decoder::new(&store.root(), &experiment.model, experiment.precision).keeping(keeps);
