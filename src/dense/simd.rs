@@ -1,6 +1,7 @@
 //! Sixteen float32 numbers side by side, on whatever a processor has for them. Algorithms are written once, over [`Simd`]; every
 //! implementation adds and multiplies the same numbers in the same order, and differs in whether a product is rounded before it is added.
 
+use super::int8::CODES;
 use super::number::{Bf16, LANES};
 use std::array::from_fn;
 
@@ -8,6 +9,10 @@ use std::array::from_fn;
 pub trait Simd: Copy {
     /// 16 numbers.
     type Vector: Copy;
+    /// 32 codes of 8 bits, ready to multiply.
+    type Codes: Copy;
+    /// 16 whole numbers of 32 bits.
+    type Sums: Copy;
 
     fn splat(self, number: f32) -> Self::Vector;
     fn load(self, numbers: &[f32; LANES]) -> Self::Vector;
@@ -23,6 +28,11 @@ pub trait Simd: Copy {
     fn round(self, vector: Self::Vector) -> Self::Vector;
     /// `numbers · 2^powers`, with whole powers of -126 to 127 and a result that is no subnormal.
     fn scale_by_powers(self, numbers: Self::Vector, powers: Self::Vector) -> Self::Vector;
+    fn no_sums(self) -> Self::Sums;
+    fn load_codes(self, codes: &[i8; CODES]) -> Self::Codes;
+    /// Products of codes and numbers, added to `sums` in pairs of neighbours; what overflows wraps.
+    fn add_products_of_codes(self, codes: Self::Codes, numbers: &[i16; CODES], sums: Self::Sums) -> Self::Sums;
+    fn sums_to_floats(self, sums: Self::Sums) -> Self::Vector;
     /// Asks for the memory at `address` ahead of its use; any address will do.
     fn prefetch<T>(self, address: *const T);
 
@@ -69,6 +79,8 @@ pub(super) struct Portable;
 
 impl Simd for Portable {
     type Vector = [f32; LANES];
+    type Codes = [i16; CODES];
+    type Sums = [i32; LANES];
 
     #[inline(always)]
     fn splat(self, number: f32) -> [f32; LANES] {
@@ -123,6 +135,27 @@ impl Simd for Portable {
     #[inline(always)]
     fn scale_by_powers(self, numbers: [f32; LANES], powers: [f32; LANES]) -> [f32; LANES] {
         from_fn(|lane| numbers[lane] * f32::from_bits(((powers[lane] as i32 + 127) as u32) << 23))
+    }
+
+    #[inline(always)]
+    fn no_sums(self) -> [i32; LANES] {
+        [0; LANES]
+    }
+
+    #[inline(always)]
+    fn load_codes(self, codes: &[i8; CODES]) -> [i16; CODES] {
+        codes.map(i16::from)
+    }
+
+    #[inline(always)]
+    fn add_products_of_codes(self, codes: [i16; CODES], numbers: &[i16; CODES], sums: [i32; LANES]) -> [i32; LANES] {
+        let product = |at: usize| i32::from(codes[at]) * i32::from(numbers[at]);
+        from_fn(|lane| sums[lane].wrapping_add(product(2 * lane) + product(2 * lane + 1)))
+    }
+
+    #[inline(always)]
+    fn sums_to_floats(self, sums: [i32; LANES]) -> [f32; LANES] {
+        sums.map(|sum| sum as f32)
     }
 
     #[inline(always)]

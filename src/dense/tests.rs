@@ -3,7 +3,7 @@
 use super::level::{Level, Work};
 use super::number::{Bf16, LANES, Number};
 use super::simd::Simd;
-use super::{Memory, Query, attend, products};
+use super::{Int16Rows, Memory, Query, attend, int8_products, products};
 use crate::random::Random;
 
 /// Numbers between -1 and 1 that bfloat16 has exactly.
@@ -46,6 +46,65 @@ fn products_equal_plain_sums_for_every_type_and_shape() {
             let beside: Vec<f32> = outs[0].iter().skip(tokens - 1).step_by(tokens).copied().collect();
             assert_eq!(*alone, beside, "a token beside others");
         }
+    }
+}
+
+/// Codes from -127 to 127, scales of rows, and activations of `tokens`.
+fn codes_and_activations(columns: usize, rows: usize, tokens: usize) -> (Vec<i8>, Vec<f32>, Vec<f32>) {
+    let codes = numbers(rows * columns, 6).iter().map(|number| (number * 127.0) as i8).collect();
+    (codes, numbers(rows, 7), numbers(tokens * columns, 8))
+}
+
+#[test]
+fn products_of_codes_are_exact_but_for_the_rounding_of_the_activations() {
+    let shapes = (1..70).map(|columns| (columns, columns % 9 + 1, columns % 11 + 1));
+    for (columns, rows, tokens) in shapes.chain([(100, 3, 5), (5460, 6, 2), (40_000, 1, 1)]) {
+        let (codes, scales, activations) = codes_and_activations(columns, rows, tokens);
+        let (mut whole, mut first) = (Int16Rows::default(), None);
+        whole.set(&activations, columns);
+        for level in Level::usable() {
+            let mut out = vec![f32::NAN; rows * tokens];
+            int8_products(level, &codes, &scales, &whole, &mut out);
+            for (index, computed) in out.iter().enumerate() {
+                let (row, token) = (index / tokens, &activations[index % tokens * columns..][..columns]);
+                let of_codes: Vec<f32> = codes[row * columns..][..columns].iter().map(|code| f32::from(*code)).collect();
+                let expected = f64::from(scales[row]) * plain(&of_codes, token);
+                // Each activation is off by half a step, 1 / 65,534 of the largest or, in 40,000 columns, 1 / 13,400.
+                let step = if columns > 8000 { 1.0 / 6_700.0 } else { 1.0 / 32_767.0 };
+                let bound = 0.5 * step * of_codes.iter().map(|code| f64::from(code.abs())).sum::<f64>() + 1e-4;
+                assert!((f64::from(*computed) - expected).abs() < bound, "{level:?} {columns} {index}: {computed} is not {expected}");
+            }
+            let mut alone = vec![f32::NAN; rows];
+            let mut last = Int16Rows::default();
+            last.set(&activations[(tokens - 1) * columns..], columns);
+            int8_products(level, &codes, &scales, &last, &mut alone);
+            assert_eq!(alone, out.iter().skip(tokens - 1).step_by(tokens).copied().collect::<Vec<_>>(), "a token beside others");
+            assert_eq!(&out, first.get_or_insert_with(|| out.clone()), "{level:?} and the plainest");
+        }
+    }
+}
+
+#[test]
+fn the_largest_products_of_codes_do_not_overflow() {
+    for columns in [64, 4096, 8192, 8448, 8449, 100_000] {
+        let mut whole = Int16Rows::default();
+        whole.set(&vec![-3.0; columns], columns);
+        for level in Level::usable() {
+            let mut out = [f32::NAN];
+            int8_products(level, &vec![-127; columns], &[1.0], &whole, &mut out);
+            assert_near(out[0] / (381 * columns) as f32, 1.0, 1.0, (level, columns));
+        }
+    }
+}
+
+#[test]
+fn products_of_codes_say_when_an_activation_is_no_number() {
+    let mut whole = Int16Rows::default();
+    whole.set(&[1.0, f32::NAN, 1.0, f32::INFINITY, 0.0, 0.0, 2.0, 1.0], 2);
+    for level in Level::usable() {
+        let mut out = [0.0; 4];
+        int8_products(level, &[1, 2], &[0.5], &whole, &mut out);
+        assert!(out[0].is_nan() && out[1].is_nan() && out[2] == 0.0 && (out[3] - 2.0).abs() < 1e-4, "{out:?}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! x86-64: AVX2 with FMA, two registers a vector, and AVX-512, one. Unsafe, since these instructions are not on every processor: values of
 //! these types are made only where they are (`Level`).
 
+use super::int8::CODES;
 use super::number::{Bf16, LANES};
 use super::simd::Simd;
 use std::arch::x86_64::*;
@@ -49,6 +50,8 @@ macro_rules! methods {
 
 impl Simd for Avx512 {
     type Vector = __m512;
+    type Codes = __m512i;
+    type Sums = __m512i;
 
     methods! {
         fn splat(self, number: f32) -> __m512 { _mm512_set1_ps(number) }
@@ -69,6 +72,12 @@ impl Simd for Avx512 {
             _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(vector)
         }
         fn scale_by_powers(self, numbers: __m512, powers: __m512) -> __m512 { _mm512_scalef_ps(numbers, powers) }
+        fn no_sums(self) -> __m512i { _mm512_setzero_si512() }
+        fn load_codes(self, codes: &[i8; CODES]) -> __m512i { _mm512_cvtepi8_epi16(_mm256_loadu_si256(codes.as_ptr().cast())) }
+        fn add_products_of_codes(self, codes: __m512i, numbers: &[i16; CODES], sums: __m512i) -> __m512i {
+            _mm512_add_epi32(sums, _mm512_madd_epi16(codes, _mm512_loadu_si512(numbers.as_ptr().cast())))
+        }
+        fn sums_to_floats(self, sums: __m512i) -> __m512 { _mm512_cvtepi32_ps(sums) }
         fn prefetch<T>(self, address: *const T) { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
         fn totals(self, vectors: [__m512; 4]) -> [f32; 4] {
             let [a, b, c, d] = vectors;
@@ -87,6 +96,8 @@ impl Simd for Avx512 {
 
 impl Simd for Avx2 {
     type Vector = [__m256; 2];
+    type Codes = [__m256i; 2];
+    type Sums = [__m256i; 2];
 
     methods! {
         fn splat(self, number: f32) -> [__m256; 2] { [_mm256_set1_ps(number); 2] }
@@ -122,6 +133,17 @@ impl Simd for Avx2 {
         fn scale_by_powers(self, numbers: [__m256; 2], powers: [__m256; 2]) -> [__m256; 2] {
             [scale_half(numbers[0], powers[0]), scale_half(numbers[1], powers[1])]
         }
+        fn no_sums(self) -> [__m256i; 2] { [_mm256_setzero_si256(); 2] }
+        fn load_codes(self, codes: &[i8; CODES]) -> [__m256i; 2] {
+            let (first, second) = (_mm_loadu_si128(codes.as_ptr().cast()), _mm_loadu_si128(codes.as_ptr().add(CODES / 2).cast()));
+            [_mm256_cvtepi8_epi16(first), _mm256_cvtepi8_epi16(second)]
+        }
+        fn add_products_of_codes(self, codes: [__m256i; 2], numbers: &[i16; CODES], sums: [__m256i; 2]) -> [__m256i; 2] {
+            let first = _mm256_madd_epi16(codes[0], _mm256_loadu_si256(numbers.as_ptr().cast()));
+            let second = _mm256_madd_epi16(codes[1], _mm256_loadu_si256(numbers.as_ptr().add(CODES / 2).cast()));
+            [_mm256_add_epi32(sums[0], first), _mm256_add_epi32(sums[1], second)]
+        }
+        fn sums_to_floats(self, sums: [__m256i; 2]) -> [__m256; 2] { [_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1])] }
         fn prefetch<T>(self, address: *const T) { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
         fn totals(self, vectors: [[__m256; 2]; 4]) -> [f32; 4] {
             let [a, b, c, d] = vectors;

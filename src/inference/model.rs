@@ -5,7 +5,7 @@ use super::cache::{Cache, CacheFormat, CacheShape};
 use super::feed_forward::FeedForward;
 use super::norm::RmsNorm;
 use super::source::Source;
-use super::table::{HeadFormat, Table};
+use super::table::{HeadFormat, Table, TableScratch};
 use super::weights::Weights;
 use super::workspace::{Chunk, Pass, Row, Wanted, Workspace};
 use crate::config::{HuggingFaceConfig, ModelConfig, NormPlacement};
@@ -162,7 +162,7 @@ impl Model {
     }
 
     /// Of the wanted rows of `hidden`, which are moved to its beginning and normed there.
-    fn logits(&self, batch: &[Chunk<'_>], hidden: &mut [f32], logits: &mut Vec<f32>, scratch: &mut Vec<f32>) {
+    fn logits(&self, batch: &[Chunk<'_>], hidden: &mut [f32], logits: &mut Vec<f32>, scratch: &mut TableScratch) {
         let (width, size) = (self.config.hidden_size, self.config.vocab_size);
         let (mut end, mut num_wanted) = (0, 0);
         for chunk in batch {

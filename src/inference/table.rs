@@ -5,7 +5,7 @@ use super::number::{Bf16, Number};
 use super::parallel::for_each_piece;
 use super::tensors::StoredTensor;
 use crate::Result;
-use crate::dense::{Level, products};
+use crate::dense::{Int16Rows, Level, int8_products, products};
 use crate::ternary::threads::Threads;
 
 /// Rows that a thread takes at a time.
@@ -27,6 +27,21 @@ pub enum HeadFormat {
     Bfloat16,
     /// One byte a number, and a scale a row: `scale = max|w| / 127`.
     Int8,
+}
+
+/// What products with a table need while they are computed; its memory is used again and again.
+#[derive(Debug, Default)]
+pub(super) struct TableScratch {
+    /// `[rows, tokens]`, before they are sorted by token.
+    products: Vec<f32>,
+    /// The tokens, for a table of codes.
+    numbers: Int16Rows,
+}
+
+impl TableScratch {
+    pub fn num_bytes(&self) -> usize {
+        size_of_val(&self.products[..]) + self.numbers.num_bytes()
+    }
 }
 
 /// `[rows, columns]`.
@@ -86,36 +101,36 @@ impl Table {
     }
 
     /// `logits[i, j] = Σ_k hidden[i, k] · table[j, k]`: `hidden` is `[tokens, columns]`, `logits` `[tokens, rows]`.
-    pub fn products(&self, hidden: &[f32], logits: &mut [f32], scratch: &mut Vec<f32>, threads: &Threads) {
+    pub fn products(&self, hidden: &[f32], logits: &mut [f32], scratch: &mut TableScratch, threads: &Threads) {
         let rows = self.num_rows();
+        let TableScratch { products, numbers } = scratch;
         for (hidden, logits) in hidden.chunks(TOGETHER * self.columns).zip(logits.chunks_mut(TOGETHER * rows)) {
             let tokens = hidden.len() / self.columns;
+            if let Numbers::Int8 { .. } = self.numbers {
+                numbers.set(hidden, self.columns);
+            }
             if tokens == 1 {
-                self.rows_of_products(hidden, logits, threads);
+                self.rows_of_products(hidden, numbers, logits, threads);
                 continue;
             }
-            scratch.resize(tokens * rows, 0.0);
-            self.rows_of_products(hidden, scratch, threads);
+            products.resize(tokens * rows, 0.0);
+            self.rows_of_products(hidden, numbers, products, threads);
             for_each_piece(threads, logits, rows, rows, |token, logits| {
-                logits.iter_mut().zip(scratch[token..].iter().step_by(tokens)).for_each(|(logit, product)| *logit = *product);
+                logits.iter_mut().zip(products[token..].iter().step_by(tokens)).for_each(|(logit, product)| *logit = *product);
             });
         }
     }
 
-    /// `out[j, i]`, `[rows, tokens]`, so that each thread writes rows of its own.
-    fn rows_of_products(&self, hidden: &[f32], out: &mut [f32], threads: &Threads) {
+    /// `out[j, i]`, `[rows, tokens]`, so that each thread writes rows of its own. `numbers` are those of `hidden`, for 8-bit codes.
+    fn rows_of_products(&self, hidden: &[f32], numbers: &Int16Rows, out: &mut [f32], threads: &Threads) {
         let (columns, tokens) = (self.columns, hidden.len() / self.columns);
         for_each_piece(threads, out, ROWS * tokens, ROWS * hidden.len(), |piece, out| {
             let first = piece * ROWS;
             let place = first * columns..(first + out.len() / tokens) * columns;
             match &self.numbers {
-                Numbers::Float32(numbers) => products(Level::best(), &numbers[place], hidden, columns, out),
-                Numbers::Bfloat16(numbers) => products(Level::best(), &numbers[place], hidden, columns, out),
-                Numbers::Int8 { codes, scales } => {
-                    products(Level::best(), &codes[place], hidden, columns, out);
-                    let rows = out.chunks_exact_mut(tokens).zip(&scales[first..]);
-                    rows.for_each(|(row, scale)| row.iter_mut().for_each(|number| *number *= scale));
-                }
+                Numbers::Float32(table) => products(Level::best(), &table[place], hidden, columns, out),
+                Numbers::Bfloat16(table) => products(Level::best(), &table[place], hidden, columns, out),
+                Numbers::Int8 { codes, scales } => int8_products(Level::best(), &codes[place], &scales[first..], numbers, out),
             }
         });
     }

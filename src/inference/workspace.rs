@@ -4,6 +4,7 @@
 use super::cache::Cache;
 use super::linear::Inputs;
 use super::rotary::Rotary;
+use super::table::TableScratch;
 use crate::config::{Attention, ModelConfig};
 use crate::ternary::threads::Threads;
 use std::ops::{Deref, DerefMut};
@@ -47,8 +48,7 @@ pub struct Workspace {
     pub(super) rotary: Rotary,
     pub(super) buffers: Buffers,
     pub(super) logits: Vec<f32>,
-    /// Logits of several tokens before they are sorted by token.
-    pub(super) scratch: Vec<f32>,
+    pub(super) scratch: TableScratch,
 }
 
 /// A layer's view of a pass.
@@ -97,7 +97,7 @@ impl Workspace {
             rotary: Rotary::new(model.rotary_dim(), model.rope_theta),
             buffers: Buffers::new(model, max_tokens),
             logits: Vec::new(),
-            scratch: Vec::new(),
+            scratch: TableScratch::default(),
         }
     }
 
@@ -108,7 +108,7 @@ impl Workspace {
 
     /// Bytes that it takes, logits included.
     pub fn num_bytes(&self) -> usize {
-        self.buffers.num_bytes() + size_of_val(&self.logits[..]) + size_of_val(&self.scratch[..])
+        self.buffers.num_bytes() + size_of_val(&self.logits[..]) + self.scratch.num_bytes()
     }
 }
 
