@@ -202,10 +202,11 @@ format:
 kill-loop kills="20": setup
     BITNET_KILLS="$1" cargo test --release --test kill_loop -- --nocapture
 
-# Prompts and generation, tokens a second, and the share of the machine's limits (--model ID or FOLDER, --random 2b4t)
+# Prompts and generation, tokens a second, and the share of the machine's limits (--model ID or FOLDER, --random 2b4t, --against-llama-cpp)
 [group('development')]
 [no-exit-message]
 bench-inference *flags:
+    @case " $* " in *' --python'* | *' --help '*) ;; *' --against-llama-cpp '*) scripts/setup-llama-cpp ;; esac
     @cargo run --release --no-default-features --features hub --bin bench-inference -- "$@"
 
 # One training step against PyTorch's, by turns (--configs arithmetic, --rounds 6, --out FILE, --profile, --without-pytorch)

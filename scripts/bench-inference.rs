@@ -1,16 +1,22 @@
 //! How fast the packed engine reads prompts and continues them: tokens a second by number of threads, the share of the machine's limits, and
 //! memory. For a model on disk, or for random weights of an experiment's shape.
 
-use bitnet::config::{Overrides, resolve};
-use bitnet::inference::{CacheFormat, Chunk, HeadFormat, LoadOptions, Model, Wanted, Workspace, write_random_folder};
+#[path = "bench-inference/llama_cpp.rs"]
+mod llama_cpp;
+
+use bitnet::config::{Activation, Overrides, resolve};
+use bitnet::export::{EmbeddingType, GgufOptions, ProjectionType, export_gguf};
+use bitnet::inference::{CacheFormat, Chunk, HeadFormat, LoadOptions, Model, StoredModel, Wanted, Workspace, write_random_folder};
 use bitnet::report::{peak_memory_bytes, run_binary, write_completions};
 use bitnet::run::model_folder;
 use bitnet::storage::DISK;
 use bitnet::ternary::bandwidth;
+use bitnet::ternary::large_pages::vec_on_large_pages;
 use bitnet::ternary::threads::Threads;
 use bitnet::{Context, Error, Result};
 use clap::{CommandFactory, Parser, ValueEnum};
 use clap_complete::Shell;
+use llama_cpp::LlamaCpp;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,6 +27,8 @@ Examples:
   bench-inference --model mine               a run by id, unique prefix or path, or a model folder
   bench-inference --random 2b4t              random weights of a published shape
   bench-inference --random 2b4t --head int8,bfloat16 --threads 1,2,4 --csv figures.csv
+  bench-inference --random 2b4t --head int8 --against-llama-cpp
+  bench-inference --model model.gguf --head int8 --against-llama-cpp
 
 A generated token reads every packed weight and the head once, so it cannot be faster than the memory: `share of that` is how near it comes. \
 Prompts are bound by arithmetic: their operations a second count two for each weight of the blocks and token. Each round measures every \
@@ -60,6 +68,13 @@ struct Arguments {
     /// Tokens of a prompt that are read at a time
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..))]
     chunk: u64,
+    /// Measures llama.cpp too, by turns, with the same GGUF file; random weights become one in TQ2_0 with a head in Q8_0, and their activation
+    /// SiLU, which llama.cpp has
+    #[arg(long)]
+    against_llama_cpp: bool,
+    /// The Python that has llama.cpp's bindings, by default the one that scripts/setup-llama-cpp makes
+    #[arg(long, value_name = "FILE", default_value = ".llama-cpp/bin/python", requires = "against_llama_cpp", hide_default_value = true)]
+    python: PathBuf,
     /// Writes the figures there too
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -74,14 +89,22 @@ struct Arguments {
 /// One line of the table.
 #[derive(serde::Serialize)]
 struct Figures {
+    engine: &'static str,
     head: String,
     threads: u64,
     prompt_tokens_per_second: f64,
     prompt_gops: f64,
     generated_tokens_per_second: f64,
-    reading_gb_per_second: f64,
-    share_of_memory: f64,
+    reading_gb_per_second: Option<f64>,
+    share_of_memory: Option<f64>,
     peak_memory_bytes: Option<u64>,
+}
+
+/// Seconds of each round.
+#[derive(Default, Clone)]
+struct Seconds {
+    prompts: Vec<f64>,
+    generations: Vec<f64>,
 }
 
 fn main() -> ExitCode {
@@ -96,9 +119,10 @@ fn measure(arguments: &Arguments) -> Result<ExitCode> {
         Some(experiment) => arguments.random_folder(experiment)?,
         None => model_folder(&DISK, &arguments.runs_dir, arguments.model.as_deref())?,
     };
+    let mut llama = arguments.against_llama_cpp.then(|| arguments.llama_cpp(&folder)).transpose()?;
     let mut all = Vec::new();
     for &head in &arguments.head {
-        all.extend(arguments.of_head(&folder, head)?);
+        all.extend(arguments.of_head(&folder, head, llama.as_mut())?);
     }
     if let Some(path) = &arguments.csv {
         let written = csv::Writer::from_path(path).and_then(|mut writer| {
@@ -113,15 +137,36 @@ fn measure(arguments: &Arguments) -> Result<ExitCode> {
 impl Arguments {
     /// That of random weights; the first call writes it.
     fn random_folder(&self, experiment: &str) -> Result<PathBuf> {
-        let resolved = resolve(experiment, &Overrides::default())?.experiment;
-        let folder = self.models_dir.join(format!("random-{}", resolved.experiment));
+        let mut resolved = resolve(experiment, &Overrides::default())?.experiment;
+        let mut name = format!("random-{}", resolved.experiment);
+        if self.against_llama_cpp {
+            resolved.model.hidden_act = Activation::Silu;
+            name.push_str("-silu");
+        }
+        let folder = self.models_dir.join(name);
         writeln!(stderr(), "random weights: {}", folder.display())?;
         write_random_folder(&resolved.model, &folder)?;
         Ok(folder)
     }
 
+    /// llama.cpp with the model at `path`: a GGUF file, or the folder of random weights, which becomes one beside it.
+    fn llama_cpp(&self, path: &Path) -> Result<LlamaCpp> {
+        let is_gguf = path.extension().is_some_and(|extension| extension == "gguf");
+        if !is_gguf && self.random.is_none() {
+            let hint = format!("export it first: just export {} --to gguf -o model.gguf", path.display());
+            return Err(Error::input(format!("{} is no GGUF file, which is what llama.cpp reads", path.display())).hint(hint));
+        }
+        let file = path.with_extension("gguf");
+        if !file.is_file() {
+            let options = GgufOptions { projections: Some(ProjectionType::Tq2_0), embedding: EmbeddingType::Q8_0, scaling: None };
+            export_gguf(&DISK, &StoredModel::open(path)?, &options, &file)?;
+        }
+        writeln!(stderr(), "llama.cpp: {}", file.display())?;
+        LlamaCpp::load(&self.python, &file, (self.prompt + self.generate + 1) as usize)
+    }
+
     /// All figures of one kind of head; the model is loaded once for each number of threads.
-    fn of_head(&self, folder: &Path, head_format: HeadFormat) -> Result<Vec<Figures>> {
+    fn of_head(&self, folder: &Path, head_format: HeadFormat, mut llama: Option<&mut LlamaCpp>) -> Result<Vec<Figures>> {
         let load =
             |&threads: &u64| Model::load(folder, &LoadOptions { num_threads: threads as usize, head_format, cache_format: self.cache });
         let models = self.threads.iter().map(load).collect::<Result<Vec<_>>>()?;
@@ -129,29 +174,45 @@ impl Arguments {
         let sizes = Sizes::of(&models[0]);
         self.write_heading(&models[0], &sizes, folder, &head)?;
         let mut workspace = models[0].new_workspace(self.chunk as usize);
-        let mut seconds = vec![[Vec::new(), Vec::new()]; models.len()];
+        let mut seconds = vec![[Seconds::default(), Seconds::default()]; models.len()];
         for _ in 0..self.rounds {
-            for (model, [prompts, generations]) in models.iter().zip(&mut seconds) {
-                prompts.push(self.read_prompt(model, &mut workspace)?);
-                generations.push(self.generate(model, &mut workspace)?);
+            for ((model, &threads), [ours, theirs]) in models.iter().zip(&self.threads).zip(&mut seconds) {
+                ours.prompts.push(self.read_prompt(model, &mut workspace)?);
+                ours.generations.push(self.generate(model, &mut workspace)?);
+                if let Some(llama) = &mut llama {
+                    theirs.prompts.push(llama.read_prompt(self.num_prompt(model), threads)?);
+                    theirs.generations.push(llama.generate(self.num_generated(model), threads)?);
+                }
             }
         }
-        let region = vec![1; 512 << 20];
+        let mut region = vec_on_large_pages(512 << 20);
+        region.resize(512 << 20, 1);
         let mut all = Vec::new();
-        for (&threads, [prompts, generations]) in self.threads.iter().zip(seconds) {
+        for (&threads, [ours, theirs]) in self.threads.iter().zip(seconds) {
             let reading = bandwidth::measure(&region, &Threads::new(threads as usize)?, Duration::from_secs(1));
-            let prompt_tokens_per_second = self.num_prompt(&models[0]) as f64 / median(prompts);
-            let generated_tokens_per_second = self.num_generated(&models[0]) as f64 / median(generations);
-            all.push(Figures {
-                head: head.clone(),
-                threads,
-                prompt_tokens_per_second,
-                prompt_gops: 2.0 * sizes.weights * prompt_tokens_per_second / 1e9,
-                generated_tokens_per_second,
-                reading_gb_per_second: reading,
-                share_of_memory: generated_tokens_per_second * (sizes.block_bytes + sizes.head_bytes) / (reading * 1e9),
-                peak_memory_bytes: peak_memory_bytes(),
-            });
+            let figures = |engine, seconds: Seconds| -> Figures {
+                let prompt_tokens_per_second = self.num_prompt(&models[0]) as f64 / median(seconds.prompts);
+                Figures {
+                    engine,
+                    head: head.clone(),
+                    threads,
+                    prompt_tokens_per_second,
+                    prompt_gops: 2.0 * sizes.weights * prompt_tokens_per_second / 1e9,
+                    generated_tokens_per_second: self.num_generated(&models[0]) as f64 / median(seconds.generations),
+                    reading_gb_per_second: None,
+                    share_of_memory: None,
+                    peak_memory_bytes: None,
+                }
+            };
+            let mut ours = figures("bitnet", ours);
+            let bytes = sizes.block_bytes + sizes.head_bytes;
+            ours.reading_gb_per_second = Some(reading);
+            ours.share_of_memory = Some(ours.generated_tokens_per_second * bytes / (reading * 1e9));
+            ours.peak_memory_bytes = peak_memory_bytes();
+            all.push(ours);
+            if !theirs.prompts.is_empty() {
+                all.push(Figures { head: "as in the file".into(), ..figures("llama.cpp", theirs) });
+            }
         }
         all.iter().try_for_each(Figures::write)?;
         Ok(all)
@@ -164,7 +225,7 @@ impl Arguments {
         let mut out = stdout();
         writeln!(out, "{}", folder.display())?;
         writeln!(out, "{billions:.3}B weights in blocks, {blocks:.0} MB; head {rows} x {columns}, {head}, {table:.0} MB\n")?;
-        writeln!(out, "threads  {prompt:>16}  10^9 op/s  {generated:>20}  memory is read at  share of that  most memory")?;
+        writeln!(out, "   engine  threads  {prompt:>16}  10^9 op/s  {generated:>20}  memory is read at  share of that  most memory")?;
         Ok(())
     }
 
@@ -205,16 +266,18 @@ impl Arguments {
 
 impl Figures {
     fn write(&self) -> Result<()> {
-        let memory = self.peak_memory_bytes.map_or_else(|| "unknown".to_owned(), |bytes| format!("{:.2} GB", bytes as f64 / 1e9));
+        let shown = |number: Option<f64>, unit: &str| number.map_or_else(|| "-".to_owned(), |number| format!("{number:.1} {unit}"));
         writeln!(
             stdout(),
-            "{:>7}  {:>10.1} tok/s  {:>9.0}  {:>14.2} tok/s  {:>12.1} GB/s  {:>11.0} %  {memory:>11}",
+            "{:>9}  {:>7}  {:>10.1} tok/s  {:>9.0}  {:>14.2} tok/s  {:>17}  {:>13}  {:>11}",
+            self.engine,
             self.threads,
             self.prompt_tokens_per_second,
             self.prompt_gops,
             self.generated_tokens_per_second,
-            self.reading_gb_per_second,
-            100.0 * self.share_of_memory,
+            shown(self.reading_gb_per_second, "GB/s"),
+            shown(self.share_of_memory.map(|share| 100.0 * share), "%"),
+            shown(self.peak_memory_bytes.map(|bytes| bytes as f64 / 1e9), "GB"),
         )?;
         Ok(())
     }

@@ -136,12 +136,13 @@ fn unsafe_is_only_where_it_has_to_be() {
         "src/libtorch",
         "src/storage/mapped.rs",
         "src/ternary/kernels",
+        "src/ternary/large_pages.rs",
         "src/ternary/threads.rs",
     ];
     let is_outside = |path: &PathBuf| !allowed.iter().any(|place| path.starts_with(place));
     let outside = rust_files(&["src", "scripts", "benches", "build.rs"]).into_iter().filter(is_outside);
     let wrong = outside.flat_map(|path| lines_where(&path, &code(&read(&path)), |line| has_word(line, "unsafe")));
-    assert_none("unsafe outside src/libtorch, the packed kernels and mapped files", &wrong.collect::<Vec<_>>());
+    assert_none("unsafe outside src/libtorch, the packed kernels, mapped files and large pages", &wrong.collect::<Vec<_>>());
 }
 
 #[test]

@@ -2,13 +2,13 @@
 //! rounded to as many of 16 bits as their products have room for in 32, which is far less than the rounding of the codes.
 
 use super::level::{Level, Work};
-use super::rows::{ROWS, four};
+use super::rows::{ROWS, places};
 use super::simd::Simd;
 
 /// Codes of a vector.
 pub(super) const CODES: usize = 32;
 /// Bytes between what is multiplied and what is asked for ahead: hardware alone stops at the end of a page.
-const AHEAD: usize = 4096;
+const AHEAD: usize = 2048;
 
 /// Some activations as whole numbers, `[tokens, columns]`, each row with zeros up to a whole number of vectors. Its memory is used again.
 #[derive(Debug, Default)]
@@ -86,72 +86,75 @@ impl Work for Products<'_> {
             return;
         }
         let num_rows = (codes.len() / columns).min(out.len() / tokens).min(scales.len());
-        for (group, out) in out[..num_rows * tokens].chunks_mut(ROWS * tokens).enumerate() {
-            let row = |index: usize| group * ROWS + index.min(out.len() / tokens - 1);
-            let rows = four(|index| &codes[row(index) * columns..][..columns]);
-            let scales = four(|index| scales[row(index)]);
-            let mut first = 0;
-            while first < tokens {
-                first += match tokens - first {
-                    4.. => put::<S, 4>(simd, rows, scales, activations, first, out),
-                    2.. => put::<S, 2>(simd, rows, scales, activations, first, out),
-                    _ => put::<S, 1>(simd, rows, scales, activations, first, out),
+        for first_row in 0..num_rows.div_ceil(ROWS) {
+            let places = places(first_row, num_rows);
+            let rows = places.map(|row| &codes[row * columns..][..columns]);
+            let mut products = Group { rows, places, scales, activations, out: &mut *out };
+            let mut token = 0;
+            while token < tokens {
+                token += match tokens - token {
+                    4.. => products.put::<S, 4>(simd, token),
+                    2.. => products.put::<S, 2>(simd, token),
+                    _ => products.put::<S, 1>(simd, token),
                 };
             }
         }
     }
 }
 
-/// Writes the products of four rows and some tokens from `first` on into `out`, `[rows, tokens]`; gives how many tokens.
-#[inline(always)]
-fn put<S: Simd, const TOKENS: usize>(
-    simd: S,
-    rows: [&[i8]; ROWS],
-    scales: [f32; ROWS],
-    activations: &Int16Rows,
-    first: usize,
-    out: &mut [f32],
-) -> usize {
-    let sums = sums(simd, rows, std::array::from_fn::<_, TOKENS, _>(|token| activations.row(first + token)));
-    for (token, sums) in (first..).zip(sums) {
-        let scaled = sums.iter().zip(scales).map(|(sum, scale)| sum * scale * activations.scales[token]);
-        out[token..].iter_mut().step_by(activations.tokens()).zip(scaled).for_each(|(out, product)| *out = product);
+/// Four rows of codes, their places in the matrix, and all that they are multiplied with.
+struct Group<'a> {
+    rows: [&'a [i8]; ROWS],
+    places: [usize; ROWS],
+    scales: &'a [f32],
+    activations: &'a Int16Rows,
+    out: &'a mut [f32],
+}
+
+impl Group<'_> {
+    /// Writes the products with some tokens from `first` on; gives how many tokens.
+    #[inline(always)]
+    fn put<S: Simd, const TOKENS: usize>(&mut self, simd: S, first: usize) -> usize {
+        let num_tokens = self.activations.tokens();
+        let sums = sums(simd, self.rows, std::array::from_fn::<_, TOKENS, _>(|token| self.activations.row(first + token)));
+        for (token, sums) in (first..).zip(sums) {
+            for (sum, place) in sums.into_iter().zip(self.places) {
+                self.out[place * num_tokens + token] = sum * self.scales[place] * self.activations.scales[token];
+            }
+        }
+        TOKENS
     }
-    TOKENS
 }
 
 /// The products of four rows of codes with those of some tokens.
 #[inline(always)]
 fn sums<S: Simd, const TOKENS: usize>(simd: S, rows: [&[i8]; ROWS], tokens: [&[[i16; CODES]]; TOKENS]) -> [[f32; ROWS]; TOKENS] {
     let mut sums = [[simd.no_sums(); ROWS]; TOKENS];
-    let chunks = four(|row| rows[row].as_chunks::<CODES>());
-    let whole = chunks[0].0.len();
-    let tokens = tokens.map(|token| &token[..whole.max(token.len())]);
+    let (whole, rest) = (rows[0].len() / CODES, rows[0].len() % CODES);
+    // Known to be as long as rows, so that no place in them is checked.
+    let (chunks, tokens) = (rows.map(|row| &row.as_chunks::<CODES>().0[..whole]), tokens.map(|token| &token[..whole + rest.min(1)]));
     for at in 0..whole {
-        let codes = four(|row| {
-            let chunk = &chunks[row].0[at];
-            if at.is_multiple_of(2) {
-                simd.prefetch(chunk.as_ptr().wrapping_add(AHEAD));
+        for (row, chunks) in chunks.iter().enumerate() {
+            simd.prefetch(chunks[at].as_ptr().wrapping_add(AHEAD));
+            let codes = simd.load_codes(&chunks[at]);
+            for (sums, token) in sums.iter_mut().zip(tokens) {
+                sums[row] = simd.add_products_of_codes(codes, &token[at], sums[row]);
             }
-            simd.load_codes(chunk)
-        });
-        for (sums, token) in sums.iter_mut().zip(tokens) {
-            sums.iter_mut().zip(codes).for_each(|(sum, codes)| *sum = simd.add_products_of_codes(codes, &token[at], *sum));
         }
     }
-    if !chunks[0].1.is_empty() {
-        let codes = four(|row| simd.load_codes(&filled(chunks[row].1)));
-        for (sums, token) in sums.iter_mut().zip(tokens) {
-            sums.iter_mut().zip(codes).for_each(|(sum, codes)| *sum = simd.add_products_of_codes(codes, &token[whole], *sum));
+    if rest > 0 {
+        for (row, codes) in rows.iter().enumerate() {
+            let mut filled = [0; CODES];
+            filled[..rest].copy_from_slice(&codes[whole * CODES..]);
+            let codes = simd.load_codes(&filled);
+            for (sums, token) in sums.iter_mut().zip(tokens) {
+                sums[row] = simd.add_products_of_codes(codes, &token[whole], sums[row]);
+            }
         }
     }
-    sums.map(|sums| simd.totals(sums.map(|sums| simd.sums_to_floats(sums))))
-}
-
-/// What the last vector of a row leaves over, and zeros.
-#[inline(always)]
-fn filled(rest: &[i8]) -> [i8; CODES] {
-    let mut codes = [0; CODES];
-    codes[..rest.len()].copy_from_slice(rest);
-    codes
+    let mut totals = [[0.0; ROWS]; TOKENS];
+    for (totals, [a, b, c, d]) in totals.iter_mut().zip(sums) {
+        *totals = simd.totals([simd.sums_to_floats(a), simd.sums_to_floats(b), simd.sums_to_floats(c), simd.sums_to_floats(d)]);
+    }
+    totals
 }

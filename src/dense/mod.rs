@@ -1,7 +1,8 @@
-//! Products of float32 activations with matrices that are not ternary: heads, and keys and values of attention. Owns the vectors that a
+//! Float32 activations: their products with matrices that are not ternary, heads, and keys and values of attention; norms and gates. Owns the vectors that a
 //! processor has for them; threads and layers are `inference`'s.
 
 mod attention;
+mod elementwise;
 mod int8;
 mod level;
 mod number;
@@ -13,7 +14,8 @@ mod tests;
 mod x86;
 
 pub use attention::{MOST_QUERIES, Memory, Query, attend};
+pub use elementwise::{rms_norm, silu_gate, squared_relu_gate};
 pub use int8::{Int16Rows, int8_products};
 pub use level::Level;
-pub use number::{Bf16, Number, add_scaled, dot, f16_to_f32, sum_of_squares};
+pub use number::{Bf16, Number, add_scaled, dot, f16_to_f32};
 pub use rows::products;

@@ -103,11 +103,6 @@ pub fn add_scaled<T: Number>(target: &mut [f32], source: &[T], factor: f32) {
     }
 }
 
-/// `Σ x²`, in the order of [`dot`].
-pub fn sum_of_squares(numbers: &[f32]) -> f32 {
-    dot(numbers, numbers)
-}
-
 /// Pairs, then pairs of pairs.
 fn total(mut sums: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;

@@ -36,33 +36,35 @@ impl<T: Number> Work for Products<'_, T> {
         }
         let token = |index: usize| &activations[index * columns..][..columns];
         let num_rows = (matrix.len() / columns).min(out.len() / tokens);
-        for (group, out) in out[..num_rows * tokens].chunks_mut(ROWS * tokens).enumerate() {
-            let rows = four(|index| &matrix[(group * ROWS + index.min(out.len() / tokens - 1)) * columns..][..columns]);
+        for first_row in 0..num_rows.div_ceil(ROWS) {
+            let places = places(first_row, num_rows);
+            let rows = places.map(|row| &matrix[row * columns..][..columns]);
             let mut first = 0;
             while first < tokens {
                 first += match tokens - first {
-                    4.. => put(simd, rows, four(|index| token(first + index)), first, tokens, out),
-                    2.. => put(simd, rows, [token(first), token(first + 1)], first, tokens, out),
-                    _ => put(simd, rows, [token(first)], first, tokens, out),
+                    4.. => put(places, out, tokens, first, dots(simd, rows, four(|index| token(first + index)))),
+                    2.. => put(places, out, tokens, first, dots(simd, rows, [token(first), token(first + 1)])),
+                    _ => put(places, out, tokens, first, dots(simd, rows, [token(first)])),
                 };
             }
         }
     }
 }
 
-/// Writes the products of four rows and some tokens from `first` on into `out`, `[rows, tokens]`; gives how many tokens.
+/// Four of `num_rows` rows, far apart, each followed by the next call's: memory is faster with four streams than with one. Where the
+/// number is no multiple of four, the last row comes more than once.
 #[inline(always)]
-fn put<S: Simd, T: Number, const TOKENS: usize>(
-    simd: S,
-    rows: [&[T]; ROWS],
-    activations: [&[f32]; TOKENS],
-    first: usize,
-    tokens: usize,
-    out: &mut [f32],
-) -> usize {
-    let sums = dots(simd, rows, activations);
-    for (index, sums) in sums.iter().enumerate() {
-        out[first + index..].iter_mut().step_by(tokens).zip(sums).for_each(|(out, sum)| *out = *sum);
+pub(super) fn places(first_row: usize, num_rows: usize) -> [usize; ROWS] {
+    four(|index| (first_row + index * num_rows.div_ceil(ROWS)).min(num_rows - 1))
+}
+
+/// Puts the products of the rows at `places` with some tokens from `first` on into `out`, `[rows, tokens]`; gives how many tokens.
+#[inline(always)]
+fn put<const TOKENS: usize>(places: [usize; ROWS], out: &mut [f32], tokens: usize, first: usize, sums: [[f32; ROWS]; TOKENS]) -> usize {
+    for (token, sums) in (first..).zip(sums) {
+        for (place, sum) in places.into_iter().zip(sums) {
+            out[place * tokens + token] = sum;
+        }
     }
     TOKENS
 }

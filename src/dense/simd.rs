@@ -21,6 +21,7 @@ pub trait Simd: Copy {
     fn store(self, vector: Self::Vector, numbers: &mut [f32; LANES]);
     fn add(self, left: Self::Vector, right: Self::Vector) -> Self::Vector;
     fn multiply(self, left: Self::Vector, right: Self::Vector) -> Self::Vector;
+    fn divide(self, left: Self::Vector, right: Self::Vector) -> Self::Vector;
     fn larger(self, left: Self::Vector, right: Self::Vector) -> Self::Vector;
     /// `left · right + added`.
     fn multiply_add(self, left: Self::Vector, right: Self::Vector, added: Self::Vector) -> Self::Vector;
@@ -115,6 +116,11 @@ impl Simd for Portable {
     #[inline(always)]
     fn multiply(self, left: [f32; LANES], right: [f32; LANES]) -> [f32; LANES] {
         from_fn(|lane| left[lane] * right[lane])
+    }
+
+    #[inline(always)]
+    fn divide(self, left: [f32; LANES], right: [f32; LANES]) -> [f32; LANES] {
+        from_fn(|lane| left[lane] / right[lane])
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use super::level::{Level, Work};
 use super::number::{Bf16, LANES, Number};
 use super::simd::Simd;
-use super::{Int16Rows, Memory, Query, attend, int8_products, products};
+use super::{Int16Rows, Memory, Query, attend, int8_products, products, rms_norm, silu_gate, squared_relu_gate};
 use crate::random::Random;
 
 /// Numbers between -1 and 1 that bfloat16 has exactly.
@@ -105,6 +105,45 @@ fn products_of_codes_say_when_an_activation_is_no_number() {
         let mut out = [0.0; 4];
         int8_products(level, &[1, 2], &[0.5], &whole, &mut out);
         assert!(out[0].is_nan() && out[1].is_nan() && out[2] == 0.0 && (out[3] - 2.0).abs() < 1e-4, "{out:?}");
+    }
+}
+
+#[test]
+fn norms_and_gates_are_those_of_float64() {
+    for level in Level::usable() {
+        for length in (1..70).chain([100, 5460]) {
+            let [row, weight, up] = [9, 10, 11].map(|seed| numbers(length, seed));
+            let mut normed = row.clone();
+            rms_norm(level, &mut normed, &weight, 1e-5);
+            let norm = (plain(&row, &row) / length as f64 + 1e-5).sqrt();
+            let gate: Vec<f32> = row.iter().map(|number| number * 30.0).collect();
+            let [mut silu, mut squared] = [gate.clone(), gate.clone()];
+            silu_gate(level, &mut silu, &up);
+            squared_relu_gate(level, &mut squared, &up);
+            for index in 0..length {
+                let (x, up) = (f64::from(gate[index]), f64::from(up[index]));
+                let case = (level, length, index);
+                assert_near(normed[index], f64::from(row[index]) / norm * f64::from(weight[index]), 1.0, case);
+                assert_near(silu[index], x / (1.0 + (-x).exp()) * up, x.abs(), case);
+                assert_near(squared[index], x.max(0.0).powi(2) * up, x * x, case);
+            }
+        }
+    }
+}
+
+#[test]
+fn gates_keep_what_is_no_number() {
+    for level in Level::usable() {
+        for gate in [silu_gate, squared_relu_gate] {
+            for odd in [f32::NAN, f32::INFINITY] {
+                let mut numbers = [odd; 20];
+                gate(level, &mut numbers, &[1.0; 20]);
+                assert!(numbers.iter().all(|number| !number.is_finite()), "{level:?}");
+            }
+            let mut numbers = [-200.0, -1e30, 0.0, -0.0];
+            gate(level, &mut numbers, &[1.0; 4]);
+            assert!(numbers.iter().all(|number| number.abs() < 1e-6), "{level:?}: {numbers:?}");
+        }
     }
 }
 

@@ -66,6 +66,7 @@ impl Simd for Avx512 {
         fn store(self, vector: __m512, numbers: &mut [f32; LANES]) { _mm512_storeu_ps(numbers.as_mut_ptr(), vector) }
         fn add(self, left: __m512, right: __m512) -> __m512 { _mm512_add_ps(left, right) }
         fn multiply(self, left: __m512, right: __m512) -> __m512 { _mm512_mul_ps(left, right) }
+        fn divide(self, left: __m512, right: __m512) -> __m512 { _mm512_div_ps(left, right) }
         fn larger(self, left: __m512, right: __m512) -> __m512 { _mm512_max_ps(left, right) }
         fn multiply_add(self, left: __m512, right: __m512, added: __m512) -> __m512 { _mm512_fmadd_ps(left, right, added) }
         fn round(self, vector: __m512) -> __m512 {
@@ -119,6 +120,9 @@ impl Simd for Avx2 {
         }
         fn multiply(self, left: [__m256; 2], right: [__m256; 2]) -> [__m256; 2] {
             [_mm256_mul_ps(left[0], right[0]), _mm256_mul_ps(left[1], right[1])]
+        }
+        fn divide(self, left: [__m256; 2], right: [__m256; 2]) -> [__m256; 2] {
+            [_mm256_div_ps(left[0], right[0]), _mm256_div_ps(left[1], right[1])]
         }
         fn larger(self, left: [__m256; 2], right: [__m256; 2]) -> [__m256; 2] {
             [_mm256_max_ps(left[0], right[0]), _mm256_max_ps(left[1], right[1])]

@@ -7,6 +7,7 @@ use super::weights::Weights;
 use super::workspace::{Buffers, Pass};
 use crate::Result;
 use crate::config::{Activation, ModelConfig};
+use crate::dense::{Level, silu_gate, squared_relu_gate};
 
 /// gate, up and down, with a sub-norm before down where the config has one.
 #[derive(Debug)]
@@ -41,10 +42,9 @@ impl FeedForward {
 
     /// `gate = act(gate) · up`.
     fn activate(&self, gate: &mut [f32], up: &[f32]) {
-        let pairs = gate.iter_mut().zip(up);
         match self.activation {
-            Activation::Relu2 => pairs.for_each(|(gate, up)| *gate = gate.max(0.0) * gate.max(0.0) * up),
-            Activation::Silu => pairs.for_each(|(gate, up)| *gate = *gate / (1.0 + (-*gate).exp()) * up),
+            Activation::Relu2 => squared_relu_gate(Level::best(), gate, up),
+            Activation::Silu => silu_gate(Level::best(), gate, up),
         }
     }
 }

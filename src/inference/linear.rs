@@ -3,10 +3,11 @@
 
 use super::norm::RmsNorm;
 use super::parallel::for_each_piece;
-use super::weights::{ProjectionWeights, Weights};
+use super::weights::Weights;
 use crate::config::{ActivationQuantizer, ModelConfig, NormPlacement, ProjectionShape, WeightQuantizer};
 use crate::dense::{Level, products};
 use crate::ternary::int8_rows::Int8Rows;
+use crate::ternary::large_pages::vec_on_large_pages;
 use crate::ternary::matrix::PackedMatrix;
 use crate::ternary::multiply::multiply_many;
 use crate::ternary::threads::Threads;
@@ -45,7 +46,7 @@ pub(super) struct Inputs {
 impl Inputs {
     /// Room for `rows` rows of at most `widest` features.
     pub fn new(rows: usize, widest: usize) -> Self {
-        Self { floats: Vec::with_capacity(rows * widest), rows: Int8Rows::new(), codes: Vec::new(), scales: Vec::new() }
+        Self { floats: vec_on_large_pages(rows * widest), rows: Int8Rows::new(), codes: Vec::new(), scales: Vec::new() }
     }
 }
 
@@ -73,11 +74,9 @@ impl BitLinear {
         let name = format!("{prefix}.{}", shape.name);
         let is_inside = model.bit_linear.norm == NormPlacement::Inside;
         let norm = weights.norm_where(is_inside, &format!("{name}.norm"), model.rms_norm_eps)?;
-        let matrix = match weights.projection(&name, shape.outputs, shape.inputs)? {
-            ProjectionWeights::Ternary(matrix) if has_codes(model) => {
-                Matrix::Packed(PackedMatrix::pack(&matrix.codes, shape.outputs, shape.inputs, matrix.scale)?)
-            }
-            plain => Matrix::Plain(plain.into()),
+        let matrix = match has_codes(model) {
+            true => Matrix::Packed(weights.packed_matrix(&name, shape.outputs, shape.inputs)?),
+            false => Matrix::Plain(weights.projection(&name, shape.outputs, shape.inputs)?.into()),
         };
         Ok(Self { matrix, norm, activations: model.bit_linear.activations, inputs: shape.inputs })
     }
@@ -113,9 +112,9 @@ impl BitLinear {
     fn prepare(&self, norms: [Option<&RmsNorm>; 2], rows: &[f32], inputs: &mut Inputs, threads: &Threads) -> Result<()> {
         let Inputs { floats, rows: int8_rows, codes, scales } = inputs;
         let has_codes = self.packed().is_some();
-        floats.clear();
-        floats.extend_from_slice(rows);
-        for_each_piece(threads, floats, self.inputs, 4 * self.inputs, |_, row| {
+        floats.resize(rows.len(), 0.0);
+        for_each_piece(threads, floats, self.inputs, 4 * self.inputs, |index, row| {
+            row.copy_from_slice(&rows[index * self.inputs..][..row.len()]);
             norms.iter().flatten().for_each(|norm| norm.apply(row));
             if !has_codes {
                 quantize_in_place(row, self.activations);

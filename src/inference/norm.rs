@@ -1,6 +1,6 @@
 //! Root-mean-square normalization of rows, in float32.
 
-use super::number::sum_of_squares;
+use crate::dense::{Level, rms_norm};
 
 /// `x / sqrt(mean(x²) + eps) · weight`.
 #[derive(Debug)]
@@ -17,10 +17,6 @@ impl RmsNorm {
 
     /// Norms one row in place, as wide as the weight.
     pub fn apply(&self, row: &mut [f32]) {
-        let mean = sum_of_squares(row) / row.len() as f32;
-        let factor = 1.0 / (mean + self.eps).sqrt();
-        for (number, weight) in row.iter_mut().zip(&self.weight) {
-            *number = *number * factor * weight;
-        }
+        rms_norm(Level::best(), row, &self.weight, self.eps);
     }
 }

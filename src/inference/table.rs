@@ -6,6 +6,7 @@ use super::parallel::for_each_piece;
 use super::tensors::StoredTensor;
 use crate::Result;
 use crate::dense::{Int16Rows, Level, int8_products, products};
+use crate::ternary::large_pages::vec_on_large_pages;
 use crate::ternary::threads::Threads;
 
 /// Rows that a thread takes at a time.
@@ -71,11 +72,11 @@ impl Table {
         };
         let is_bfloat16 = format == HeadFormat::Bfloat16 || format == HeadFormat::AsStored && tensor.is_bfloat16();
         let numbers = if is_bfloat16 {
-            let mut numbers = Vec::with_capacity(rows * columns);
+            let mut numbers = vec_on_large_pages(rows * columns);
             each_row(&mut |row| numbers.extend(row.iter().map(|&number| Bf16::from_f32(number))))?;
             Numbers::Bfloat16(numbers)
         } else if format == HeadFormat::Int8 {
-            let (mut codes, mut scales) = (Vec::with_capacity(rows * columns), Vec::with_capacity(rows));
+            let (mut codes, mut scales) = (vec_on_large_pages(rows * columns), Vec::with_capacity(rows));
             each_row(&mut |row| {
                 let scale = row.iter().fold(0f32, |largest, number| largest.max(number.abs())) / LARGEST_CODE;
                 codes.extend(row.iter().map(|number| if scale > 0.0 { i8::from_f32(number / scale) } else { 0 }));

@@ -7,6 +7,8 @@ use super::source::Source;
 use super::tensors::StoredTensor;
 use crate::config::{ModelConfig, PackedScale, WeightQuantizer};
 use crate::gguf::{TensorType, TernaryBlocks, read_codes};
+use crate::ternary::large_pages::Pool;
+use crate::ternary::matrix::PackedMatrix;
 use crate::ternary::packing::{num_packed_rows, unpack};
 use crate::ternary::weights::{TernaryMatrix, sign, ternary_absmean};
 use crate::{Error, Result};
@@ -21,6 +23,8 @@ pub(super) struct Weights<'a> {
     source: &'a Source,
     quantizer: WeightQuantizer,
     packed: Option<PackedScale>,
+    /// Where packed matrices are put, so that they lie beside each other.
+    memory: Pool,
 }
 
 /// A projection `[outputs, inputs]`.
@@ -63,7 +67,7 @@ impl<'a> Weights<'a> {
     /// Of files that were checked before.
     pub fn checked(source: &'a Source) -> Self {
         let config = source.config();
-        Self { source, quantizer: config.model.bit_linear.weights, packed: config.packed }
+        Self { source, quantizer: config.model.bit_linear.weights, packed: config.packed, memory: Pool::default() }
     }
 
     /// A tensor that has no place in the model would be computed with elsewhere: what is computed here would be another model.
@@ -102,6 +106,22 @@ impl<'a> Weights<'a> {
             WeightQuantizer::None => self.latent(&name).map(ProjectionWeights::Floats),
             _ => self.codes(&name, outputs, inputs).map(ProjectionWeights::Ternary),
         }
+    }
+
+    /// The codes of the projection `<name>.weight`, `[outputs, inputs]`, as kernels read them.
+    ///
+    /// # Errors
+    /// As [`Self::projection`] has it.
+    pub fn packed_matrix(&self, name: &str, outputs: usize, inputs: usize) -> Result<PackedMatrix> {
+        let name = format!("{name}.weight");
+        let tensor = self.source.get(&name)?;
+        if tensor.is_packed() {
+            let scale = self.packed_scale(&name)?;
+            let repacked = PackedMatrix::repack_in(&self.memory, tensor.bytes, outputs, inputs, scale);
+            return repacked.map_err(|error| tensor.error(error).hint(DAMAGED));
+        }
+        let TernaryMatrix { codes, scale } = self.codes(&name, outputs, inputs)?;
+        PackedMatrix::pack_in(&self.memory, &codes, outputs, inputs, scale)
     }
 
     /// Codes and scale of the projection `name`, in full: those that are packed, or what the quantizer makes of its latent weights.

@@ -6,6 +6,7 @@ use super::linear::Inputs;
 use super::rotary::Rotary;
 use super::table::TableScratch;
 use crate::config::{Attention, ModelConfig};
+use crate::ternary::large_pages::vec_on_large_pages;
 use crate::ternary::threads::Threads;
 use std::ops::{Deref, DerefMut};
 
@@ -114,7 +115,7 @@ impl Workspace {
 
 impl Buffers {
     fn new(model: &ModelConfig, max_tokens: usize) -> Self {
-        let buffer = |width: usize| Buffer { numbers: Vec::with_capacity(max_tokens * width), width };
+        let buffer = |width: usize| Buffer { numbers: vec_on_large_pages(max_tokens * width), width };
         let heads = model.num_attention_heads;
         let (query, key, value, squeezed, latent) = match model.attention {
             Attention::GroupedQuery => (model.hidden_size, model.key_value_size(), model.key_value_size(), 0, 0),

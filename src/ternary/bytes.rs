@@ -1,12 +1,10 @@
 //! Bytes that are owned or lie in somebody else's region, such as a mapped file, which stays alive as long as they do.
 
+use super::large_pages::Pool;
 use crate::{Error, Result};
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
-
-/// A cache line, and the widest vector.
-pub(super) const ALIGNMENT: usize = 64;
 
 /// Bytes behind a shared owner. Cloning copies none.
 #[derive(Clone)]
@@ -28,12 +26,11 @@ impl SharedBytes {
         Ok(Self { owner, range })
     }
 
-    /// `length` bytes that start at a multiple of 64, as `write` leaves them; they are 0 before.
-    pub(super) fn aligned(length: usize, write: impl FnOnce(&mut [u8])) -> Self {
-        let mut bytes = vec![0; length + ALIGNMENT - 1];
-        let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT - 1);
-        write(&mut bytes[start..start + length]);
-        Self { owner: Arc::new(bytes), range: start..start + length }
+    /// `length` bytes of `pool` that start at a multiple of 64, as `write` leaves them; they are 0 before.
+    pub(super) fn aligned(pool: &Pool, length: usize, write: impl FnOnce(&mut [u8])) -> Self {
+        let mut bytes = pool.take(length);
+        write(&mut bytes);
+        Self { owner: Arc::new(bytes.freeze()), range: 0..length }
     }
 }
 
@@ -74,9 +71,9 @@ mod tests {
 
     #[test]
     fn aligned_bytes_start_at_a_multiple_of_64() {
-        for length in [0, 1, 64, 1000] {
-            let bytes = SharedBytes::aligned(length, |bytes| bytes.fill(7));
-            assert_eq!(bytes.as_ptr() as usize % ALIGNMENT, 0);
+        for length in [1, 64, 1000] {
+            let bytes = SharedBytes::aligned(&Pool::default(), length, |bytes| bytes.fill(7));
+            assert_eq!(bytes.as_ptr() as usize % 64, 0);
             assert_eq!(bytes[..], vec![7; length]);
         }
     }

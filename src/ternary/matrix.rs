@@ -7,6 +7,7 @@
 //! columns that do not exist are zeros, `code + 1 = 1`.
 
 use super::bytes::SharedBytes;
+use super::large_pages::Pool;
 use super::packing;
 use crate::{Error, Result};
 
@@ -32,11 +33,19 @@ pub struct PackedMatrix {
 }
 
 impl PackedMatrix {
-    /// Packs `codes` `[rows, columns]`, each -1, 0 or 1.
+    /// [`PackedMatrix::pack_in`] memory of its own.
+    ///
+    /// # Errors
+    /// Those of [`PackedMatrix::pack_in`].
+    pub fn pack(codes: &[i8], rows: usize, columns: usize, scale: f32) -> Result<Self> {
+        Self::pack_in(&Pool::default(), codes, rows, columns, scale)
+    }
+
+    /// Packs `codes` `[rows, columns]`, each -1, 0 or 1, into memory of `pool`.
     ///
     /// # Errors
     /// A shape that [`PackedMatrix::num_bytes`] refuses, another number of codes, or a code that is not ternary.
-    pub fn pack(codes: &[i8], rows: usize, columns: usize, scale: f32) -> Result<Self> {
+    pub fn pack_in(pool: &Pool, codes: &[i8], rows: usize, columns: usize, scale: f32) -> Result<Self> {
         let num_bytes = Self::num_bytes(rows, columns)?;
         if codes.len() != rows * columns {
             return Err(Error::input(format!("{} codes are not the {rows} x {columns} of the shape", codes.len())));
@@ -47,7 +56,7 @@ impl PackedMatrix {
             let index = codes.iter().position(|code| field(code) > 2).unwrap_or_default();
             return Err(Error::input(format!("code {index} is {}: only -1, 0 and 1 can be packed", codes[index])));
         }
-        let blocks = pack_rows(num_bytes, columns, rows, |row, fields| {
+        let blocks = pack_rows(pool, num_bytes, columns, rows, |row, fields| {
             for (to, code) in fields.iter_mut().zip(&codes[row * columns..]) {
                 *to = field(code);
             }
@@ -55,11 +64,11 @@ impl PackedMatrix {
         Ok(Self { blocks, rows, columns, scale })
     }
 
-    /// Packs what is packed in Hugging Face's layout, `[ceil(rows / 4), columns]` (see [`super::packing`]).
+    /// Packs what is packed in Hugging Face's layout, `[ceil(rows / 4), columns]` (see [`super::packing`]), into memory of `pool`.
     ///
     /// # Errors
     /// A shape that [`PackedMatrix::num_bytes`] refuses, another number of bytes, or bits that are no code.
-    pub fn repack(packed: &[u8], rows: usize, columns: usize, scale: f32) -> Result<Self> {
+    pub fn repack_in(pool: &Pool, packed: &[u8], rows: usize, columns: usize, scale: f32) -> Result<Self> {
         let num_bytes = Self::num_bytes(rows, columns)?;
         let stacked_rows = packing::num_packed_rows(rows);
         if packed.len() != stacked_rows * columns {
@@ -69,7 +78,7 @@ impl PackedMatrix {
             // Perhaps only in rows that do not exist.
             packing::unpack(packed, rows, columns)?;
         }
-        let blocks = pack_rows(num_bytes, columns, rows, |row, fields| {
+        let blocks = pack_rows(pool, num_bytes, columns, rows, |row, fields| {
             let shift = 2 * (row / stacked_rows);
             for (to, byte) in fields.iter_mut().zip(&packed[row % stacked_rows * columns..]) {
                 *to = byte >> shift & 3;
@@ -140,9 +149,9 @@ pub(super) fn num_blocks(columns: usize) -> usize {
 }
 
 /// The blocks of `rows`, whose `code + 1` of each column `write` puts into the slice that it is given.
-fn pack_rows(num_bytes: usize, columns: usize, rows: usize, write: impl Fn(usize, &mut [u8])) -> SharedBytes {
+fn pack_rows(pool: &Pool, num_bytes: usize, columns: usize, rows: usize, write: impl Fn(usize, &mut [u8])) -> SharedBytes {
     let mut fields = vec![1; columns.next_multiple_of(BLOCK_COLUMNS)];
-    SharedBytes::aligned(num_bytes, |bytes| {
+    SharedBytes::aligned(pool, num_bytes, |bytes| {
         bytes.fill(ZEROS);
         for row in 0..rows {
             write(row, &mut fields[..columns]);
@@ -181,12 +190,12 @@ mod tests {
         for (rows, columns) in [(0, 3), (1, 1), (2, 40), (5, 17), (18, 100), (64, 33)] {
             let codes = codes(rows * columns);
             let stacked = packing::pack(&codes, rows, columns).unwrap();
-            let matrix = PackedMatrix::repack(&stacked, rows, columns, 1.0).unwrap();
+            let matrix = PackedMatrix::repack_in(&Pool::default(), &stacked, rows, columns, 1.0).unwrap();
             assert_eq!(matrix.bytes(), PackedMatrix::pack(&codes, rows, columns, 1.0).unwrap().bytes(), "{rows} x {columns}");
         }
-        assert_eq!(PackedMatrix::repack(&[0b1111_1110], 1, 1, 1.0).unwrap().unpack(), [1]);
-        assert!(PackedMatrix::repack(&[0b11], 1, 1, 1.0).unwrap_err().to_string().contains("byte 0 is 0x03"));
-        assert!(PackedMatrix::repack(&[0; 3], 4, 2, 1.0).unwrap_err().to_string().contains("3 packed bytes"));
+        assert_eq!(PackedMatrix::repack_in(&Pool::default(), &[0b1111_1110], 1, 1, 1.0).unwrap().unpack(), [1]);
+        assert!(PackedMatrix::repack_in(&Pool::default(), &[0b11], 1, 1, 1.0).unwrap_err().to_string().contains("byte 0 is 0x03"));
+        assert!(PackedMatrix::repack_in(&Pool::default(), &[0; 3], 4, 2, 1.0).unwrap_err().to_string().contains("3 packed bytes"));
     }
 
     #[test]

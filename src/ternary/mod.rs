@@ -10,6 +10,7 @@ pub mod bandwidth;
 pub mod bytes;
 pub mod int8_rows;
 pub mod kernels;
+pub mod large_pages;
 pub mod matrix;
 mod mean;
 pub mod multiply;

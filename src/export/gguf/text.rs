@@ -10,13 +10,17 @@ use std::path::Path;
 /// Bytes of the largest file that is read.
 const LARGEST_FILE: u64 = 64 << 20;
 
+/// What llama.cpp calls a model without a tokenizer, which takes and gives ids.
+const NO_TOKENIZER: &str = "none";
+
 /// Adds what the folder of `model` says of texts; returns what may surprise.
 ///
 /// # Errors
 /// The user's: a damaged file, or a tokenizer with more tokens than the model.
 pub(super) fn add_text(layout: &mut Layout, model: &StoredModel) -> Result<Vec<String>> {
     let Some(json) = text_of(model.dir(), "tokenizer.json")? else {
-        return Ok(vec!["there is no tokenizer.json, without which no program runs the file".to_owned()]);
+        layout.text("tokenizer.ggml.model", NO_TOKENIZER)?;
+        return Ok(vec!["there is no tokenizer.json: programs can read the file, but no text with it".to_owned()]);
     };
     let path = model.dir().join("tokenizer.json");
     let tokenizer = Tokenizer::from_json(&json).context(|| path.display().to_string())?;

@@ -56,6 +56,7 @@ impl GgufModel {
         let model = match file.text("tokenizer.ggml.model")? {
             Some("gpt2") => VocabularyModel::BytePair,
             Some("llama") => VocabularyModel::Scored,
+            Some("none") => return Err(file.error("there is no tokenizer in the file")),
             Some(other) => return Err(file.error(format!("`tokenizer.ggml.model` is {other:?}: expected gpt2 or llama"))),
             None => return Err(file.error("the key `tokenizer.ggml.model` is missing: there is no tokenizer")),
         };
