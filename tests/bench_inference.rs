@@ -24,10 +24,10 @@ fn every_setting_has_a_line_and_a_row() {
     let mut reader = csv::Reader::from_path(&csv).unwrap();
     let headers = reader.headers().unwrap().clone();
     let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().unwrap();
-    let settings: BTreeSet<(String, String)> = rows.iter().map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
-    assert_eq!((&headers[0], &headers[1], rows.len(), settings.len()), ("head", "threads", 4, 4));
+    let settings: BTreeSet<(String, String)> = rows.iter().map(|row| (row[1].to_owned(), row[2].to_owned())).collect();
+    assert_eq!((&headers[0], &headers[1], &headers[2], rows.len(), settings.len()), ("engine", "head", "threads", 4, 4));
     assert!(
-        rows.iter().flat_map(|row| row.iter().skip(2)).all(|figure| figure.parse::<f64>().is_ok_and(|figure| figure > 0.0)),
+        rows.iter().flat_map(|row| row.iter().skip(3)).all(|figure| figure.parse::<f64>().is_ok_and(|figure| figure > 0.0)),
         "{rows:?}"
     );
     // Another call takes the folder that the first one wrote.
@@ -44,6 +44,8 @@ fn what_cannot_be_measured_is_one_clear_error() {
         (&["--random", "ablations", "--threads", "0"], "--threads"),
         (&["--model", "nobody"], "nobody"),
         (&["--random", "ablations", "--model", "mine"], "cannot be used with"),
+        (&["--random", "ablations", "--python", "python3"], "--against-llama-cpp"),
+        (&["--random", "ablations", "--against-llama-cpp", "--python", "no/python"], "scripts/setup-llama-cpp"),
     ] {
         let output = bench(dir.path(), flags).assert().code(2).get_output().stderr.clone();
         let text = String::from_utf8(output).unwrap();

@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
@@ -24,9 +23,6 @@ use tiny::{Runs, checkpoints, experiment};
 
 type Tensors = BTreeMap<String, Tensor>;
 type Change<'a> = &'a dyn Fn(&mut Tensors, &mut Value);
-
-/// Initial weights come from libtorch's one generator: trainers in one process take turns.
-static ONE_TRAINER: Mutex<()> = Mutex::new(());
 
 const SUB_NORM: &str = "model.layers.1.self_attn.attn_sub_norm.weight";
 const PROJECTION: &str = "model.layers.0.mlp.up_proj.weight";
@@ -41,7 +37,6 @@ fn llama(change: Change<'_>) -> TempDir {
     model.sub_norms = false;
     model.initializer_range = 0.1;
     (model.bit_linear.weights, model.bit_linear.activations) = (WeightQuantizer::None, ActivationQuantizer::None);
-    let _turn = ONE_TRAINER.lock().unwrap_or_else(PoisonError::into_inner);
     bitnet::libtorch::random::seed(21).unwrap();
     let store = VarStore::new(Device::Cpu);
     Decoder::new(&store.root(), &model, Precision::Float32);
@@ -195,7 +190,6 @@ fn create(runs: &Runs, id: &str, overrides: &Overrides) -> Result<Launch<'static
 #[test]
 fn a_run_starts_from_the_folder_once_and_says_so_in_its_manifest_and_log() {
     let (runs, folder) = (Runs::new(), llama(&unchanged));
-    let _turn = ONE_TRAINER.lock().unwrap_or_else(PoisonError::into_inner);
     let train = |id: &str, stop_after| {
         let stop = StopSignal::default();
         create(&runs, id, &overrides(folder.path())).unwrap().run(stop.clone(), &mut StopAfter(stop, stop_after)).unwrap()
@@ -223,7 +217,6 @@ fn a_run_starts_from_the_folder_once_and_says_so_in_its_manifest_and_log() {
 #[test]
 fn the_first_step_of_a_blend_is_that_of_the_full_precision_twin() {
     let (runs, folder) = (Runs::new(), llama(&unchanged));
-    let _turn = ONE_TRAINER.lock().unwrap_or_else(PoisonError::into_inner);
     let mut twin = overrides(folder.path());
     twin.set.extend(["model.bit_linear.weights=none".into(), "model.bit_linear.activations=none".into()]);
     let losses = ["blended", "twin"].map(|id| {

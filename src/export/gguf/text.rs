@@ -37,7 +37,10 @@ pub(super) fn add_text(layout: &mut Layout, model: &StoredModel) -> Result<Vec<S
 fn add_vocabulary(layout: &mut Layout, model: &StoredModel, tokenizer: &Tokenizer) -> Result<Vec<String>> {
     let mut vocabulary = match GgmlVocabulary::of_tokenizer(tokenizer) {
         Ok(vocabulary) => vocabulary,
-        Err(error) => return Ok(vec![format!("{error}; only this program reads its tokenizer.json from the file")]),
+        Err(error) => {
+            layout.text("tokenizer.ggml.model", NO_TOKENIZER)?;
+            return Ok(vec![format!("{error}; only this program reads its tokenizer.json from the file")]);
+        }
     };
     // Other programs count the rows of the embedding by the tokens.
     for id in vocabulary.tokens.len()..model.config().model.vocab_size {
