@@ -4,11 +4,11 @@
 #[path = "bench-inference/llama_cpp.rs"]
 mod llama_cpp;
 
+use bitnet::cli::ModelPlace;
 use bitnet::config::{Activation, Overrides, resolve};
 use bitnet::export::{EmbeddingType, GgufOptions, ProjectionType, export_gguf};
 use bitnet::inference::{CacheFormat, Chunk, HeadFormat, LoadOptions, Model, StoredModel, Wanted, Workspace, write_random_folder};
 use bitnet::report::{peak_memory_bytes, run_binary, write_completions};
-use bitnet::run::model_folder;
 use bitnet::storage::DISK;
 use bitnet::ternary::bandwidth;
 use bitnet::ternary::large_pages::vec_on_large_pages;
@@ -38,7 +38,8 @@ setting once, by turns; figures are medians.";
 #[derive(Debug, Parser)]
 #[command(name = "bench-inference", version, after_help = EXPLANATION)]
 struct Arguments {
-    /// A model folder, a checkpoint, or a run's id, a unique prefix of it or its path; the newest run when absent
+    /// A model folder or file, a checkpoint, a run's id, a unique prefix of it or its path, or an id on the Hugging Face hub; the newest run
+    /// when absent
     #[arg(long, conflicts_with = "random")]
     model: Option<String>,
     /// Random packed weights of this experiment's shape, such as 2b4t, in the place of a model; kept in models/ for the next call
@@ -78,9 +79,8 @@ struct Arguments {
     /// Writes the figures there too
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Where runs lie
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    runs_dir: PathBuf,
+    #[command(flatten)]
+    place: ModelPlace,
     /// Print a completion script for this shell, then stop
     #[arg(long, value_name = "SHELL", exclusive = true)]
     completions: Option<Shell>,
@@ -117,7 +117,7 @@ fn measure(arguments: &Arguments) -> Result<ExitCode> {
     }
     let folder = match &arguments.random {
         Some(experiment) => arguments.random_folder(experiment)?,
-        None => model_folder(&DISK, &arguments.runs_dir, arguments.model.as_deref())?,
+        None => arguments.place.find(arguments.model.as_deref())?,
     };
     let mut llama = arguments.against_llama_cpp.then(|| arguments.llama_cpp(&folder)).transpose()?;
     let mut all = Vec::new();

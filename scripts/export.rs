@@ -1,11 +1,11 @@
 //! `export`: a run or a model folder in the form that others load. Owns the command line; the work is the library's.
 
+use bitnet::cli::ModelPlace;
 use bitnet::export::{
     EmbeddingType, ExportOptions, FloatType, GgufOptions, ProjectionType, Provenance, WeightForm, export_folder, export_gguf, require_place,
 };
 use bitnet::inference::{LoadOptions, StoredModel};
 use bitnet::report::{Curve, PictureFormat, PlotOptions, XAxis, bytes, draw_picture, run_binary, write_completions};
-use bitnet::run::model_folder;
 use bitnet::storage::{DISK, create_dir_durably};
 use bitnet::ternary::threads::Threads;
 use bitnet::{Error, Result};
@@ -32,7 +32,8 @@ const CURVE: PlotOptions = PlotOptions { x_axis: XAxis::Steps, smooth: 0.9, is_l
 #[derive(Debug, Parser)]
 #[command(name = "export", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// A model folder, a checkpoint, or a run's id, a unique prefix of it or its path; the newest run when absent
+    /// A model folder or file, a checkpoint, a run's id, a unique prefix of it or its path, or an id on the Hugging Face hub; the newest run
+    /// when absent
     model: Option<String>,
     /// What is written: huggingface (a folder with latent weights) or packed (one with 2 bits a weight)
     #[arg(long, value_name = "FORM", required_unless_present = "completions", hide_possible_values = true)]
@@ -52,9 +53,8 @@ struct Arguments {
     /// Replace what is there: a model folder or a GGUF file
     #[arg(long)]
     force: bool,
-    /// Where runs lie
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    runs_dir: PathBuf,
+    #[command(flatten)]
+    place: ModelPlace,
     /// Print a completion script for this shell, then stop
     #[arg(long, value_name = "SHELL", exclusive = true)]
     completions: Option<Shell>,
@@ -83,7 +83,7 @@ fn export(arguments: &Arguments) -> Result<ExitCode> {
     let (Some(form), Some(output)) = (arguments.to, &arguments.output) else {
         return Err(Error::ours("--to and -o were not asked for"));
     };
-    let dir = model_folder(&DISK, &arguments.runs_dir, arguments.model.as_deref())?;
+    let dir = arguments.place.find(arguments.model.as_deref())?;
     let form = match form {
         Form::HuggingFace => WeightForm::Latent,
         Form::Packed => WeightForm::Packed,

@@ -2,7 +2,7 @@
 //! the command line; the engine is the library's.
 
 use bitnet::cli::{ModelArguments, SamplingArguments};
-use bitnet::inference::{Engine, Piece, Summary, generate};
+use bitnet::inference::{Engine, LogProbabilities, Piece, Summary, generate};
 use bitnet::report::{peak_memory_bytes, run_binary, without_controls, write_completions};
 use bitnet::run::StopSignal;
 use bitnet::{Context, Error, Result};
@@ -21,6 +21,7 @@ Examples:
   generate --model mine < prompt.txt                         a prompt from a file
   generate --temperature 0.8 --top-p 0.95 --seed 7 --max-new-tokens 200 --prompt 'Once upon a time'
   generate --prompt 'Q: 7 * 6? A:' --stop Q: --json          one JSON object, for programs
+  generate --prompt 'Once upon a time' --json --log-probabilities 5
 
 Ctrl-C ends the text; a second one ends at once.";
 
@@ -48,6 +49,9 @@ struct Arguments {
     /// Print one JSON object at the end instead of text
     #[arg(long)]
     json: bool,
+    /// Of each token the log-probability, and those of the likeliest N beside it, in the JSON object
+    #[arg(long, value_name = "N", requires = "json")]
+    log_probabilities: Option<usize>,
     /// Print a completion script for this shell, then stop
     #[arg(long, value_name = "SHELL", exclusive = true)]
     completions: Option<Shell>,
@@ -61,13 +65,20 @@ fn continue_prompt(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(shell) = arguments.completions {
         return write_completions(shell, &mut Arguments::command());
     }
-    let options = arguments.sampling.options(arguments.max_new_tokens)?;
+    let mut options = arguments.sampling.options(arguments.max_new_tokens)?;
+    options.num_log_probabilities = arguments.log_probabilities;
     let load_options = arguments.loading.load_options()?;
     let folder = arguments.loading.find(arguments.model.as_deref())?;
     let prompt = arguments.prompt()?;
     let engine = Engine::load(&folder, &load_options)?;
     let ids = engine.encode_prompt(&prompt)?;
-    let mut text = Shown { is_json: arguments.json, is_terminal: stdout().is_terminal(), text: String::new(), tokens: Vec::new() };
+    let mut text = Shown {
+        is_json: arguments.json,
+        is_terminal: stdout().is_terminal(),
+        text: String::new(),
+        tokens: Vec::new(),
+        likelihoods: Vec::new(),
+    };
     if !arguments.json {
         write!(stdout(), "{prompt}")?;
     }
@@ -75,7 +86,7 @@ fn continue_prompt(arguments: &Arguments) -> Result<ExitCode> {
     let mut workspace = engine.model.new_workspace(ids.len().min(TOKENS_AT_A_TIME));
     let summary = generate(&engine, &ids, options, &mut workspace, &|| stop.requested().is_some(), |piece| text.add(piece))?;
     match arguments.json {
-        true => writeln!(stdout(), "{}", text.report(&folder, &prompt, &summary))?,
+        true => writeln!(stdout(), "{}", text.report(&folder, &prompt, &summary, arguments.log_probabilities.is_some()))?,
         false => writeln!(stdout())?,
     }
     write_speed(&summary)?;
@@ -88,12 +99,14 @@ struct Shown {
     is_terminal: bool,
     text: String,
     tokens: Vec<u32>,
+    likelihoods: Vec<LogProbabilities>, // of each token, if they were asked for
 }
 
 impl Shown {
     fn add(&mut self, piece: &Piece) -> Result<()> {
         self.text += &piece.text;
         self.tokens.push(piece.token);
+        self.likelihoods.extend(piece.log_probabilities.clone());
         if !self.is_json && !piece.text.is_empty() {
             let shown = if self.is_terminal { without_controls(&piece.text) } else { piece.text.clone() };
             write!(stdout(), "{shown}")?;
@@ -102,8 +115,11 @@ impl Shown {
         Ok(())
     }
 
-    fn report(&self, folder: &Path, prompt: &str, summary: &Summary) -> Value {
-        json!({
+    fn report(&self, folder: &Path, prompt: &str, summary: &Summary, is_wanted: bool) -> Value {
+        let top = |found: &LogProbabilities| -> Vec<Value> {
+            found.top.iter().map(|one| json!({"token": one.token, "log_probability": one.log_probability})).collect()
+        };
+        let mut report = json!({
             "model": folder,
             "prompt": prompt,
             "text": self.text,
@@ -114,7 +130,12 @@ impl Shown {
             "prompt_seconds": summary.prompt_time.as_secs_f64(),
             "generation_seconds": summary.generation_time.as_secs_f64(),
             "peak_memory_bytes": peak_memory_bytes(),
-        })
+        });
+        if is_wanted {
+            let of_token = |found: &LogProbabilities| json!({"log_probability": found.chosen, "top": top(found)});
+            report["log_probabilities"] = self.likelihoods.iter().map(of_token).collect();
+        }
+        report
     }
 }
 

@@ -1,9 +1,10 @@
 //! `import`: a model of any public layout as a folder of ours. Owns the command line; the work is the library's.
 
+use bitnet::cli::ModelPlace;
 use bitnet::export::{Layout, import_folder, layout_of, require_place};
 use bitnet::inference::{LoadOptions, StoredModel};
 use bitnet::report::{bytes, run_binary, write_completions};
-use bitnet::run::{model_folder, short_count};
+use bitnet::run::short_count;
 use bitnet::storage::DISK;
 use bitnet::ternary::threads::Threads;
 use bitnet::{Error, Result};
@@ -18,6 +19,7 @@ Examples:
   import downloads/bitnet-b1.58-2B-4T          into models/bitnet-b1.58-2B-4T
   import downloads/bitnet_b1_58-3B -o models/3b --tokenizer tokenizer.json
   import mine.gguf                             into models/mine
+  import microsoft/bitnet-b1.58-2B-4T          from the Hugging Face hub, into models/bitnet-b1.58-2B-4T
   import out -o models/other                   what export wrote
 
 Understood are microsoft's folders with packed or master weights, those of 1bitLLM, HF1BitLLM and
@@ -31,7 +33,7 @@ const MODELS: &str = "models";
 #[derive(Debug, Parser)]
 #[command(name = "import", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// A model folder, a GGUF file, a checkpoint, or a run
+    /// A model folder, a GGUF file, a checkpoint, a run, or an id on the Hugging Face hub
     #[arg(required_unless_present = "completions")]
     source: Option<String>,
     /// The folder to write; models/<name of the source> when absent
@@ -43,9 +45,8 @@ struct Arguments {
     /// Replace a model folder that is there
     #[arg(long)]
     force: bool,
-    /// Where runs lie
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    runs_dir: PathBuf,
+    #[command(flatten)]
+    place: ModelPlace,
     /// Print a completion script for this shell, then stop
     #[arg(long, value_name = "SHELL", exclusive = true)]
     completions: Option<Shell>,
@@ -60,10 +61,11 @@ fn import(arguments: &Arguments) -> Result<ExitCode> {
         return write_completions(shell, &mut Arguments::command());
     }
     let source = arguments.source.as_deref().unwrap_or_default();
-    let dir = folder_of(source, &arguments.runs_dir)?;
-    let output = match &arguments.output {
-        Some(output) => output.clone(),
-        None => Path::new(MODELS).join(name_of(&dir)?),
+    let dir = folder_of(source, &arguments.place)?;
+    let output = match (&arguments.output, source.split_once('/')) {
+        (Some(output), _) => output.clone(),
+        (None, Some((_, name))) if arguments.place.is_on_hub(source) => Path::new(MODELS).join(name),
+        (None, _) => Path::new(MODELS).join(name_of(&dir)?),
     };
     require_place(&DISK, &output, &dir, arguments.force)?;
     let model = StoredModel::open(&dir)?;
@@ -85,8 +87,8 @@ fn name_of(source: &Path) -> Result<PathBuf> {
     Ok(PathBuf::from(name.unwrap_or_default()))
 }
 
-/// A folder, a GGUF file or a run; what looks like a name on the hub gets a hint of its own.
-fn folder_of(source: &str, runs_dir: &Path) -> Result<PathBuf> {
+/// A folder, a GGUF file, a run or an id on the hub.
+fn folder_of(source: &str, place: &ModelPlace) -> Result<PathBuf> {
     let path = Path::new(source);
     let holds = |name: &str| path.join(name).is_file();
     let has_safetensors = holds("model.safetensors") || holds("model.safetensors.index.json");
@@ -100,13 +102,7 @@ fn folder_of(source: &str, runs_dir: &Path) -> Result<PathBuf> {
     if path.is_file() && path.extension().is_none_or(|extension| extension != "gguf") {
         return Err(Error::input(format!("{source} is a file, not a model folder")).hint("name the folder that holds config.json"));
     }
-    let is_hub_name = !path.exists() && source.split('/').count() == 2 && !source.starts_with(['.', '/']);
-    if is_hub_name && path.parent().is_some_and(|parent| !parent.is_dir()) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let hint = format!("from the Hugging Face hub, fetch it first: hf download {source} --local-dir downloads/{name}");
-        return Err(Error::input(format!("there is no folder {source}")).hint(hint));
-    }
-    model_folder(&DISK, runs_dir, Some(source))
+    place.find(Some(source))
 }
 
 /// What was found, and whether training can go on.

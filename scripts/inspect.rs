@@ -1,15 +1,13 @@
 //! `inspect`: what a model holds, in numbers. Owns the command line; the work is the library's.
 
+use bitnet::cli::ModelPlace;
 use bitnet::inference::{Inspection, LoadOptions, StoredModel};
 use bitnet::report::{model_view, run_binary, stdout_has_colour, stdout_width, write_completions};
-use bitnet::run::model_folder;
-use bitnet::storage::DISK;
 use bitnet::ternary::threads::Threads;
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use std::io::{Write, stdout};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -23,7 +21,8 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "inspect", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// A model folder, a checkpoint, or a run's id, a unique prefix of it or its path; the newest run when absent
+    /// A model folder or file, a checkpoint, a run's id, a unique prefix of it or its path, or an id on the Hugging Face hub; the newest run
+    /// when absent
     model: Option<String>,
     /// Print one JSON object
     #[arg(long)]
@@ -31,9 +30,8 @@ struct Arguments {
     /// Threads that read and quantize; all processors when absent
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Where runs lie
-    #[arg(long, value_name = "DIR", default_value = "runs")]
-    runs_dir: PathBuf,
+    #[command(flatten)]
+    place: ModelPlace,
     /// Print a completion script for this shell, then stop
     #[arg(long, value_name = "SHELL", exclusive = true)]
     completions: Option<Shell>,
@@ -51,7 +49,7 @@ fn inspect(arguments: &Arguments) -> Result<ExitCode> {
         return Err(Error::input("--threads 0: it must be 1 or more"));
     }
     let num_threads = arguments.threads.unwrap_or(LoadOptions::default().num_threads);
-    let model = StoredModel::open(&model_folder(&DISK, &arguments.runs_dir, arguments.model.as_deref())?)?;
+    let model = StoredModel::open(&arguments.place.find(arguments.model.as_deref())?)?;
     let inspection = Inspection::of(&model, &Threads::new(num_threads)?)?;
     match arguments.json {
         true => writeln!(stdout(), "{}", serde_json::to_string_pretty(&inspection)?)?,

@@ -53,6 +53,23 @@ fn json_holds_the_text_and_what_it_took() {
 }
 
 #[test]
+fn json_holds_log_probabilities_that_were_asked_for() {
+    let dir = folder(&config());
+    let report = json(&dir, &["--prompt", "to be ", "--log-probabilities", "2"]);
+    let tokens = report["tokens"].as_array().unwrap();
+    let found = report["log_probabilities"].as_array().unwrap();
+    assert_eq!((found.len(), tokens.len()), (12, 12));
+    for (found, token) in found.iter().zip(tokens) {
+        // The likeliest is chosen.
+        let top = found["top"].as_array().unwrap();
+        assert_eq!((top.len(), &top[0]["token"], &top[0]["log_probability"]), (2, token, &found["log_probability"]));
+        let [first, second] = [&top[0], &top[1]].map(|one| one["log_probability"].as_f64().unwrap());
+        assert!(second <= first && first < 0.0, "{found}");
+    }
+    assert!(json(&dir, &["--prompt", "to be "]).get("log_probabilities").is_none());
+}
+
+#[test]
 fn a_seed_repeats_what_chance_chose_and_another_does_not() {
     let dir = folder(&config());
     let flags = ["--prompt", "to be ", "--temperature", "2", "--top-k", "30", "--top-p", "0.99", "--min-p", "0.001", "--seed"];

@@ -17,9 +17,8 @@ const NUM_TOKENS: usize = 64;
 /// A Python that has the package.
 fn python() -> Option<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join(".llama-cpp/bin/python");
-    let has_package = |python: &PathBuf| {
-        Command::new(python).args(["-c", "import llama_cpp"]).output().is_ok_and(|output| output.status.success())
-    };
+    let has_package =
+        |python: &PathBuf| Command::new(python).args(["-c", "import llama_cpp"]).output().is_ok_and(|output| output.status.success());
     let found = std::env::var_os("BITNET_PYTHON").map(PathBuf::from).into_iter().chain([own]).find(has_package);
     if found.is_none() {
         println!("skipped: no llama-cpp-python; scripts/setup-llama-cpp makes it");

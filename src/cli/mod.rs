@@ -8,6 +8,6 @@ mod template;
 
 #[cfg(feature = "hub")]
 pub use from_hub::fetch_announced;
-pub use model::ModelArguments;
+pub use model::{ModelArguments, ModelPlace};
 pub use sampling::SamplingArguments;
 pub use template::TemplateArguments;

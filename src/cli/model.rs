@@ -18,12 +18,19 @@ pub struct ModelArguments {
     /// Numbers of the cache: float32 or bfloat16
     #[arg(long, value_name = "FORMAT", default_value = "float32", hide_possible_values = true)]
     cache: CacheFormat,
+    #[command(flatten)]
+    place: ModelPlace,
+}
+
+/// Where models are looked for.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ModelPlace {
     /// Where runs lie
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs_dir: PathBuf,
 }
 
-impl ModelArguments {
+impl ModelPlace {
     /// Where the model that `name` means lies: a run's newest checkpoint, a folder or a GGUF file; one on the Hugging Face hub is fetched,
     /// which is announced on stderr. No name is the newest run.
     ///
@@ -35,6 +42,26 @@ impl ModelArguments {
             Some(id) if self.is_on_hub(id) => from_hub(id),
             _ => model_folder(&DISK, &self.runs_dir, name),
         }
+    }
+
+    /// `owner/name`, where neither that nor `owner` is a path here, nor is there such a run.
+    pub fn is_on_hub(&self, name: &str) -> bool {
+        let is_part = |part: &str| {
+            let is_first = |character: char| character.is_ascii_alphanumeric() || character == '_';
+            part.starts_with(is_first) && part.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
+        };
+        let is_id = name.split_once('/').is_some_and(|(owner, rest)| is_part(owner) && is_part(rest) && !Path::new(owner).exists());
+        is_id && !self.runs_dir.join(name).exists()
+    }
+}
+
+impl ModelArguments {
+    /// [`ModelPlace::find`].
+    ///
+    /// # Errors
+    /// Those of [`ModelPlace::find`].
+    pub fn find(&self, name: Option<&str>) -> Result<PathBuf> {
+        self.place.find(name)
     }
 
     /// What [`Engine::load`] is told.
@@ -59,16 +86,6 @@ impl ModelArguments {
         let engine = Engine::load(&path, &options)?;
         Ok((path, engine))
     }
-
-    /// `owner/name`, where neither that nor `owner` is a path here, nor is there such a run.
-    fn is_on_hub(&self, name: &str) -> bool {
-        let is_part = |part: &str| {
-            let is_first = |character: char| character.is_ascii_alphanumeric() || character == '_';
-            part.starts_with(is_first) && part.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
-        };
-        let is_id = name.split_once('/').is_some_and(|(owner, rest)| is_part(owner) && is_part(rest) && !Path::new(owner).exists());
-        is_id && !self.runs_dir.join(name).exists()
-    }
 }
 
 #[cfg(feature = "hub")]
@@ -90,7 +107,7 @@ mod tests {
     #[derive(Parser)]
     struct Line {
         #[command(flatten)]
-        model: ModelArguments,
+        model: ModelPlace,
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `chat` with a model of a Hub: fetched once, then from the cache.
+//! `chat` and `import` with a model of a Hub: fetched once, then from the cache.
 
 use crate::server::Server;
 use crate::small_folder::{config, folder};
@@ -34,4 +34,10 @@ fn a_model_is_named_by_its_id_fetched_once_and_then_there_without_the_hub() {
     assert_eq!(chat("owner/corpus", "1").stdout, expected);
     assert_eq!(chat("owner/corpus", "0").stdout, expected);
     assert_eq!(server.num_content_requests(), 3);
+
+    let mut import = Command::new(env!("CARGO_BIN_EXE_import"));
+    import.arg("owner/corpus").current_dir(dir.path()).env("HF_HUB_OFFLINE", "1").env("HF_HOME", dir.path().join("hub"));
+    let imported = import.env_remove("HF_HUB_CACHE").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&imported.stdout), "models/corpus\n", "{}", String::from_utf8_lossy(&imported.stderr));
+    assert_eq!(chat("models/corpus", "1").stdout, expected);
 }
