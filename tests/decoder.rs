@@ -142,9 +142,9 @@ fn the_configs_parameter_count_is_that_of_the_tensors() {
     assert_eq!(experiment.model.num_parameters(), found);
 }
 
-/// The arithmetic experiment with some keys set.
+/// The arithmetic experiment with the usual initial weights, and some keys set.
 fn arithmetic(set: &[&str]) -> Experiment {
-    let set = set.iter().map(|key| key.to_string()).collect();
+    let set = ["model.initializer_range=0.02"].iter().chain(set).map(|key| key.to_string()).collect();
     let overrides = Overrides { device: Some(DeviceChoice::Cpu), batch_size: Some(32), set, ..Default::default() };
     load("experiments/arithmetic", &overrides).unwrap()
 }
