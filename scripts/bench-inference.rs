@@ -169,10 +169,12 @@ impl Arguments {
     fn of_head(&self, folder: &Path, head_format: HeadFormat, mut llama: Option<&mut LlamaCpp>) -> Result<Vec<Figures>> {
         let load =
             |&threads: &u64| Model::load(folder, &LoadOptions { num_threads: threads as usize, head_format, cache_format: self.cache });
+        let start = Instant::now();
         let models = self.threads.iter().map(load).collect::<Result<Vec<_>>>()?;
+        let loading = start.elapsed().as_secs_f64() / models.len() as f64;
         let head = head_format.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
         let sizes = Sizes::of(&models[0]);
-        self.write_heading(&models[0], &sizes, folder, &head)?;
+        self.write_heading(&models[0], &sizes, folder, &head, loading)?;
         let mut workspace = models[0].new_workspace(self.chunk as usize);
         let mut seconds = vec![[Seconds::default(), Seconds::default()]; models.len()];
         for _ in 0..self.rounds {
@@ -218,13 +220,16 @@ impl Arguments {
         Ok(all)
     }
 
-    fn write_heading(&self, model: &Model, sizes: &Sizes, folder: &Path, head: &str) -> Result<()> {
+    fn write_heading(&self, model: &Model, sizes: &Sizes, folder: &Path, head: &str, loading: f64) -> Result<()> {
         let (billions, blocks, table) = (sizes.weights / 1e9, sizes.block_bytes / 1e6, sizes.head_bytes / 1e6);
         let (rows, columns) = (model.config().vocab_size, model.config().hidden_size);
         let (prompt, generated) = (format!("prompt of {}", self.num_prompt(model)), format!("generation of {}", self.num_generated(model)));
         let mut out = stdout();
         writeln!(out, "{}", folder.display())?;
-        writeln!(out, "{billions:.3}B weights in blocks, {blocks:.0} MB; head {rows} x {columns}, {head}, {table:.0} MB\n")?;
+        writeln!(
+            out,
+            "{billions:.3}B weights in blocks, {blocks:.0} MB; head {rows} x {columns}, {head}, {table:.0} MB; loaded in {loading:.2} s\n"
+        )?;
         writeln!(out, "   engine  threads  {prompt:>16}  10^9 op/s  {generated:>20}  memory is read at  share of that  most memory")?;
         Ok(())
     }

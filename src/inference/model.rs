@@ -69,13 +69,14 @@ impl Model {
     /// The model whose files these are.
     pub(super) fn of(source: &Source, options: &LoadOptions) -> Result<Self> {
         let (weights, model) = (Weights::new(source)?, source.config().model.clone());
-        let table = |name: &str| weights.with_table(name, |tensor| Table::read(tensor, options.head_format));
         let threads = Threads::new(options.num_threads)?;
+        let table = |name: &str| weights.with_table(name, |tensor| Table::read(tensor, options.head_format, &threads));
+        let (embedding, head) = (table("model.embed_tokens")?, (!model.tie_word_embeddings).then(|| table("lm_head")).transpose()?);
         Ok(Self {
-            embedding: table("model.embed_tokens")?,
+            embedding,
             blocks: Block::load_all(&weights, &model, &threads)?,
             norm: weights.norm("model.norm", model.rms_norm_eps)?,
-            head: (!model.tie_word_embeddings).then(|| table("lm_head")).transpose()?,
+            head,
             threads,
             cache_format: options.cache_format,
             config: model,

@@ -4,10 +4,11 @@
 use super::number::{Bf16, Number};
 use super::parallel::for_each_piece;
 use super::tensors::StoredTensor;
-use crate::Result;
 use crate::dense::{Int16Rows, Level, int8_products, products};
 use crate::ternary::large_pages::vec_on_large_pages;
 use crate::ternary::threads::Threads;
+use crate::{Error, Result};
+use std::sync::{Mutex, PoisonError};
 
 /// Rows that a thread takes at a time.
 const ROWS: usize = 64;
@@ -45,6 +46,36 @@ impl TableScratch {
     }
 }
 
+/// `length` times `value`, on large pages.
+fn filled<T: Clone>(length: usize, value: T) -> Vec<T> {
+    let mut filled = vec_on_large_pages(length);
+    filled.resize(length, value);
+    filled
+}
+
+/// Calls `keep` with each row of `tensor`, its index in its piece, and the piece's place; pieces have [`ROWS`] rows and are shared among threads.
+fn for_each_row<P: Send>(
+    tensor: StoredTensor<'_>,
+    threads: &Threads,
+    places: impl Iterator<Item = P> + Send,
+    keep: impl Fn(&mut P, usize, &[f32]) + Sync,
+) -> Result<()> {
+    let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
+    let failure = Mutex::new(None::<(usize, Error)>);
+    threads.for_each(places.enumerate(), |(piece, mut place)| {
+        let mut row = vec![0.0; columns];
+        let read = |index: usize| tensor.read_floats((piece * ROWS + index) * columns, &mut row).map(|()| keep(&mut place, index, &row));
+        if let Err(error) = (0..ROWS.min(rows - piece * ROWS)).try_for_each(read) {
+            let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
+            // The first in the file, whichever thread was faster.
+            if failure.as_ref().is_none_or(|(earlier, _)| piece < *earlier) {
+                *failure = Some((piece, error));
+            }
+        }
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), |(_, error)| Err(error))
+}
+
 /// `[rows, columns]`.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -64,27 +95,32 @@ impl Table {
     ///
     /// # Errors
     /// The user's: a number that is not finite.
-    pub fn read(tensor: StoredTensor<'_>, format: HeadFormat) -> Result<Self> {
+    pub fn read(tensor: StoredTensor<'_>, format: HeadFormat, threads: &Threads) -> Result<Self> {
         let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
-        let mut row = vec![0.0; columns];
-        let mut each_row = |keep: &mut dyn FnMut(&[f32])| -> Result<()> {
-            (0..rows).try_for_each(|index| tensor.read_floats(index * columns, &mut row).map(|()| keep(&row)))
-        };
         let is_bfloat16 = format == HeadFormat::Bfloat16 || format == HeadFormat::AsStored && tensor.is_bfloat16();
+        let piece = ROWS * columns;
         let numbers = if is_bfloat16 {
-            let mut numbers = vec_on_large_pages(rows * columns);
-            each_row(&mut |row| numbers.extend(row.iter().map(|&number| Bf16::from_f32(number))))?;
+            let mut numbers = filled(rows * columns, Bf16::default());
+            for_each_row(tensor, threads, numbers.chunks_mut(piece), |numbers, index, row| {
+                let place = numbers[index * columns..].iter_mut();
+                place.zip(row).for_each(|(kept, number)| *kept = Bf16::from_f32(*number));
+            })?;
             Numbers::Bfloat16(numbers)
         } else if format == HeadFormat::Int8 {
-            let (mut codes, mut scales) = (vec_on_large_pages(rows * columns), Vec::with_capacity(rows));
-            each_row(&mut |row| {
+            let (mut codes, mut scales) = (filled(rows * columns, 0), vec![0.0; rows]);
+            for_each_row(tensor, threads, codes.chunks_mut(piece).zip(scales.chunks_mut(ROWS)), |(codes, scales), index, row| {
                 let scale = row.iter().fold(0f32, |largest, number| largest.max(number.abs())) / LARGEST_CODE;
-                codes.extend(row.iter().map(|number| if scale > 0.0 { i8::from_f32(number / scale) } else { 0 }));
-                scales.push(scale);
+                let code = |number: &f32| if scale > 0.0 { i8::from_f32(number / scale) } else { 0 };
+                codes[index * columns..].iter_mut().zip(row).for_each(|(kept, number)| *kept = code(number));
+                scales[index] = scale;
             })?;
             Numbers::Int8 { codes, scales }
         } else {
-            Numbers::Float32(tensor.floats()?)
+            let mut numbers = filled(rows * columns, 0.0);
+            for_each_row(tensor, threads, numbers.chunks_mut(piece), |numbers, index, row| {
+                numbers[index * columns..][..columns].copy_from_slice(row);
+            })?;
+            Numbers::Float32(numbers)
         };
         Ok(Self { columns, numbers })
     }

@@ -160,8 +160,11 @@ fn metrics_count_what_happened() {
         ("bitnet_time_to_first_token_seconds_count", 2.0),
         ("bitnet_time_to_first_token_seconds_bucket{le=\"+Inf\"}", 2.0),
         ("bitnet_time_per_token_seconds_count", 10.0),
-        // two caches of 64 tokens: 2 layers, keys and values, 2 heads of 16 numbers of 4 bytes
-        ("bitnet_cache_bytes", (2 * 64 * 2 * 2 * 2 * 16 * 4) as f64),
     ];
     expected.iter().for_each(|(name, value)| assert_eq!(samples.get(*name), Some(value), "{name} of {samples:#?}"));
+    // A cache of 64 tokens: 2 layers, keys and values, 2 heads of 16 numbers of 4 bytes. The second text takes over that of the first if it
+    // comes when that is done.
+    let cache = f64::from(64 * 2 * 2 * 2 * 16 * 4);
+    let bytes = samples["bitnet_cache_bytes"];
+    assert!(bytes == cache || bytes == 2.0 * cache, "{bytes}");
 }
