@@ -1,9 +1,10 @@
 //! What a narrower embedding and head cost: the perplexity of a text by their format, with the packed engine.
 
 use bitnet::inference::{Chunk, Engine, HeadFormat, LoadOptions, Wanted};
+use bitnet::report::run_binary;
 use bitnet::{Context, Error, Result};
 use clap::Parser;
-use std::io::{Write, stderr, stdout};
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,33 +22,27 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     text: PathBuf,
     /// So many of its tokens
-    #[arg(long, value_name = "N", default_value_t = 16384)]
-    tokens: usize,
+    #[arg(long, value_name = "N", default_value_t = 16384, value_parser = clap::value_parser!(u64).range(2..))]
+    tokens: u64,
     /// What `cargo bench` passes
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 fn main() -> ExitCode {
-    match measure(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(stderr(), "error: {error}");
-            ExitCode::from(error.exit_status())
-        }
-    }
+    run_binary(|| measure(&Arguments::parse()))
 }
 
-fn measure(arguments: &Arguments) -> Result<()> {
+fn measure(arguments: &Arguments) -> Result<ExitCode> {
     let text = std::fs::read_to_string(&arguments.text).context(|| arguments.text.display().to_string()).map_err(Error::blame_input)?;
     for (name, head_format) in [("float32", HeadFormat::Float32), ("bfloat16", HeadFormat::Bfloat16), ("int8", HeadFormat::Int8)] {
         let engine = Engine::load(&arguments.model, &LoadOptions { head_format, ..LoadOptions::default() })?;
         let mut tokens = engine.encode_prompt(&text)?;
-        tokens.truncate(arguments.tokens);
+        tokens.truncate(arguments.tokens as usize);
         let nats = nats_per_token(&engine, &tokens)?;
         writeln!(stdout(), "{name:>8}: {nats:.5} nats a token, perplexity {:.4}", nats.exp())?;
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The mean over all tokens but the first of each context.
@@ -67,7 +62,10 @@ fn nats_per_token(engine: &Engine, tokens: &[u32]) -> Result<f64> {
             }
         }
     }
-    Ok(nats / f64::from(count))
+    match count {
+        0 => Err(Error::input("the text has fewer than two tokens")),
+        _ => Ok(nats / f64::from(count)),
+    }
 }
 
 /// `-ln softmax(logits)[token]`.

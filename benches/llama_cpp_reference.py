@@ -12,8 +12,10 @@ import llama_cpp as llama
 
 
 @llama.llama_log_callback
-def ignore(level, text, user_data):
-    """llama.cpp tells of every tensor otherwise."""
+def errors_alone(level, text, user_data):
+    """llama.cpp tells of every tensor otherwise; 4 are errors."""
+    if level == 4:
+        sys.stderr.write(text.decode(errors="replace"))
 
 
 def load(path, context):
@@ -24,7 +26,10 @@ def load(path, context):
         sys.exit(f"llama.cpp cannot load {path}")
     options = llama.llama_context_default_params()
     options.n_ctx, options.n_batch, options.n_ubatch = context, context, 512
-    return model, llama.llama_init_from_model(model, options)
+    loaded = llama.llama_init_from_model(model, options)
+    if not loaded:
+        sys.exit(f"llama.cpp has no room for {context} tokens")
+    return model, loaded
 
 
 def read(context, tokens):
@@ -38,7 +43,7 @@ def read(context, tokens):
 
 def main():
     path, capacity = sys.argv[1], int(sys.argv[2])
-    llama.llama_log_set(ignore, ctypes.c_void_p(0))
+    llama.llama_log_set(errors_alone, ctypes.c_void_p(0))
     llama.llama_backend_init()
     model, context = load(path, capacity)
     vocabulary = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))

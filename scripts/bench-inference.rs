@@ -115,6 +115,9 @@ fn measure(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(shell) = arguments.completions {
         return write_completions(shell, &mut Arguments::command());
     }
+    if arguments.against_llama_cpp {
+        LlamaCpp::require(&arguments.python)?;
+    }
     let folder = match &arguments.random {
         Some(experiment) => arguments.random_folder(experiment)?,
         None => arguments.place.find(arguments.model.as_deref())?,
@@ -156,7 +159,7 @@ impl Arguments {
             let hint = format!("export it first: just export {} --to gguf -o model.gguf", path.display());
             return Err(Error::input(format!("{} is no GGUF file, which is what llama.cpp reads", path.display())).hint(hint));
         }
-        let file = path.with_extension("gguf");
+        let file = if is_gguf { path.to_owned() } else { path.join("model.gguf") };
         if !file.is_file() {
             let options = GgufOptions { projections: Some(ProjectionType::Tq2_0), embedding: EmbeddingType::Q8_0, scaling: None };
             export_gguf(&DISK, &StoredModel::open(path)?, &options, &file)?;
@@ -167,14 +170,15 @@ impl Arguments {
 
     /// All figures of one kind of head; the model is loaded once for each number of threads.
     fn of_head(&self, folder: &Path, head_format: HeadFormat, mut llama: Option<&mut LlamaCpp>) -> Result<Vec<Figures>> {
-        let load =
-            |&threads: &u64| Model::load(folder, &LoadOptions { num_threads: threads as usize, head_format, cache_format: self.cache });
-        let start = Instant::now();
-        let models = self.threads.iter().map(load).collect::<Result<Vec<_>>>()?;
-        let loading = start.elapsed().as_secs_f64() / models.len() as f64;
+        let (mut models, mut loading) = (Vec::new(), Vec::new());
+        for &threads in &self.threads {
+            let (start, options) = (Instant::now(), LoadOptions { num_threads: threads as usize, head_format, cache_format: self.cache });
+            models.push(Model::load(folder, &options)?);
+            loading.push(format!("{:.2}", start.elapsed().as_secs_f64()));
+        }
         let head = head_format.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
         let sizes = Sizes::of(&models[0]);
-        self.write_heading(&models[0], &sizes, folder, &head, loading)?;
+        self.write_heading(&models[0], &sizes, folder, &head, &loading.join(", "))?;
         let mut workspace = models[0].new_workspace(self.chunk as usize);
         let mut seconds = vec![[Seconds::default(), Seconds::default()]; models.len()];
         for _ in 0..self.rounds {
@@ -192,35 +196,39 @@ impl Arguments {
         let mut all = Vec::new();
         for (&threads, [ours, theirs]) in self.threads.iter().zip(seconds) {
             let reading = bandwidth::measure(&region, &Threads::new(threads as usize)?, Duration::from_secs(1));
-            let figures = |engine, seconds: Seconds| -> Figures {
-                let prompt_tokens_per_second = self.num_prompt(&models[0]) as f64 / median(seconds.prompts);
-                Figures {
-                    engine,
-                    head: head.clone(),
-                    threads,
-                    prompt_tokens_per_second,
-                    prompt_gops: 2.0 * sizes.weights * prompt_tokens_per_second / 1e9,
-                    generated_tokens_per_second: self.num_generated(&models[0]) as f64 / median(seconds.generations),
-                    reading_gb_per_second: None,
-                    share_of_memory: None,
-                    peak_memory_bytes: None,
-                }
-            };
-            let mut ours = figures("bitnet", ours);
+            let mut ours = self.figures(&models[0], threads, &sizes, ours);
+            ours.head.clone_from(&head);
             let bytes = sizes.block_bytes + sizes.head_bytes;
             ours.reading_gb_per_second = Some(reading);
             ours.share_of_memory = Some(ours.generated_tokens_per_second * bytes / (reading * 1e9));
             ours.peak_memory_bytes = peak_memory_bytes();
             all.push(ours);
             if !theirs.prompts.is_empty() {
-                all.push(Figures { head: "as in the file".into(), ..figures("llama.cpp", theirs) });
+                let theirs = self.figures(&models[0], threads, &sizes, theirs);
+                all.push(Figures { engine: "llama.cpp", head: "as in the file".into(), ..theirs });
             }
         }
         all.iter().try_for_each(Figures::write)?;
         Ok(all)
     }
 
-    fn write_heading(&self, model: &Model, sizes: &Sizes, folder: &Path, head: &str, loading: f64) -> Result<()> {
+    /// What seconds of our engine mean.
+    fn figures(&self, model: &Model, threads: u64, sizes: &Sizes, seconds: Seconds) -> Figures {
+        let prompt_tokens_per_second = self.num_prompt(model) as f64 / median(seconds.prompts);
+        Figures {
+            engine: "bitnet",
+            head: String::new(),
+            threads,
+            prompt_tokens_per_second,
+            prompt_gops: 2.0 * sizes.weights * prompt_tokens_per_second / 1e9,
+            generated_tokens_per_second: self.num_generated(model) as f64 / median(seconds.generations),
+            reading_gb_per_second: None,
+            share_of_memory: None,
+            peak_memory_bytes: None,
+        }
+    }
+
+    fn write_heading(&self, model: &Model, sizes: &Sizes, folder: &Path, head: &str, loading: &str) -> Result<()> {
         let (billions, blocks, table) = (sizes.weights / 1e9, sizes.block_bytes / 1e6, sizes.head_bytes / 1e6);
         let (rows, columns) = (model.config().vocab_size, model.config().hidden_size);
         let (prompt, generated) = (format!("prompt of {}", self.num_prompt(model)), format!("generation of {}", self.num_generated(model)));
@@ -228,7 +236,7 @@ impl Arguments {
         writeln!(out, "{}", folder.display())?;
         writeln!(
             out,
-            "{billions:.3}B weights in blocks, {blocks:.0} MB; head {rows} x {columns}, {head}, {table:.0} MB; loaded in {loading:.2} s\n"
+            "{billions:.3}B weights in blocks, {blocks:.0} MB; head {rows} x {columns}, {head}, {table:.0} MB; loaded in {loading} s\n"
         )?;
         writeln!(out, "   engine  threads  {prompt:>16}  10^9 op/s  {generated:>20}  memory is read at  share of that  most memory")?;
         Ok(())

@@ -83,12 +83,16 @@ fn export(arguments: &Arguments) -> Result<ExitCode> {
     let (Some(form), Some(output)) = (arguments.to, &arguments.output) else {
         return Err(Error::ours("--to and -o were not asked for"));
     };
-    let dir = arguments.place.find(arguments.model.as_deref())?;
     let form = match form {
         Form::HuggingFace => WeightForm::Latent,
         Form::Packed => WeightForm::Packed,
-        Form::Gguf => return export_file(arguments, &dir, output),
+        Form::Gguf => return export_file(arguments, output),
     };
+    if !arguments.force {
+        // Before anything is fetched.
+        require_place(&DISK, output, output, false)?;
+    }
+    let dir = arguments.place.find(arguments.model.as_deref())?;
     require_place(&DISK, output, &dir, arguments.force)?;
     let model = StoredModel::open(&dir)?;
     let provenance = Provenance::of(&DISK, &dir)?;
@@ -108,14 +112,15 @@ fn export(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Writes a GGUF file at `output`, or in it as a folder.
-fn export_file(arguments: &Arguments, dir: &Path, output: &Path) -> Result<ExitCode> {
+fn export_file(arguments: &Arguments, output: &Path) -> Result<ExitCode> {
     let is_named = output.extension().is_some_and(|extension| extension == "gguf");
     let path = if is_named { output.to_owned() } else { output.join("model.gguf") };
     if path.exists() && !arguments.force {
         let message = format!("{} is there already", path.display());
         return Err(Error::input(message).hint("name another file with -o, or replace it with --force"));
     }
-    let model = StoredModel::open(dir)?;
+    let dir = arguments.place.find(arguments.model.as_deref())?;
+    let model = StoredModel::open(&dir)?;
     if !is_named {
         create_dir_durably(&DISK, output)?;
     }

@@ -77,7 +77,7 @@ fn continue_prompt(arguments: &Arguments) -> Result<ExitCode> {
         is_terminal: stdout().is_terminal(),
         text: String::new(),
         tokens: Vec::new(),
-        likelihoods: Vec::new(),
+        log_probabilities: Vec::new(),
     };
     if !arguments.json {
         write!(stdout(), "{prompt}")?;
@@ -99,14 +99,14 @@ struct Shown {
     is_terminal: bool,
     text: String,
     tokens: Vec<u32>,
-    likelihoods: Vec<LogProbabilities>, // of each token, if they were asked for
+    log_probabilities: Vec<LogProbabilities>, // of each token, if they were asked for
 }
 
 impl Shown {
     fn add(&mut self, piece: &Piece) -> Result<()> {
         self.text += &piece.text;
         self.tokens.push(piece.token);
-        self.likelihoods.extend(piece.log_probabilities.clone());
+        self.log_probabilities.extend(piece.log_probabilities.clone());
         if !self.is_json && !piece.text.is_empty() {
             let shown = if self.is_terminal { without_controls(&piece.text) } else { piece.text.clone() };
             write!(stdout(), "{shown}")?;
@@ -133,7 +133,7 @@ impl Shown {
         });
         if is_wanted {
             let of_token = |found: &LogProbabilities| json!({"log_probability": found.chosen, "top": top(found)});
-            report["log_probabilities"] = self.likelihoods.iter().map(of_token).collect();
+            report["log_probabilities"] = self.log_probabilities.iter().map(of_token).collect();
         }
         report
     }

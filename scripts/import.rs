@@ -61,11 +61,16 @@ fn import(arguments: &Arguments) -> Result<ExitCode> {
         return write_completions(shell, &mut Arguments::command());
     }
     let source = arguments.source.as_deref().unwrap_or_default();
+    let hub_name = source.rsplit('/').next().filter(|_| arguments.place.is_on_hub(source));
+    let named = arguments.output.clone().or_else(|| hub_name.map(|name| Path::new(MODELS).join(name)));
+    if let (Some(output), false) = (&named, arguments.force) {
+        // Before anything is fetched.
+        require_place(&DISK, output, output, false)?;
+    }
     let dir = folder_of(source, &arguments.place)?;
-    let output = match (&arguments.output, source.split_once('/')) {
-        (Some(output), _) => output.clone(),
-        (None, Some((_, name))) if arguments.place.is_on_hub(source) => Path::new(MODELS).join(name),
-        (None, _) => Path::new(MODELS).join(name_of(&dir)?),
+    let output = match named {
+        Some(output) => output,
+        None => Path::new(MODELS).join(name_of(&dir)?),
     };
     require_place(&DISK, &output, &dir, arguments.force)?;
     let model = StoredModel::open(&dir)?;

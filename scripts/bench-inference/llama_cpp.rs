@@ -8,6 +8,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 /// What the process runs.
 const PROGRAM: &str = include_str!("../../benches/llama_cpp_reference.py");
 
+/// Where there is none.
+const CURE: &str = "run scripts/setup-llama-cpp, or name another with --python";
+
 /// A GGUF file in llama.cpp.
 pub struct LlamaCpp {
     process: Child,
@@ -16,6 +19,17 @@ pub struct LlamaCpp {
 }
 
 impl LlamaCpp {
+    /// Refuses a `python` without llama.cpp, before anything is made or fetched for it.
+    ///
+    /// # Errors
+    /// The user's: it is not there, or has no llama.cpp.
+    pub fn require(python: &Path) -> Result<()> {
+        match Command::new(python).args(["-c", "import llama_cpp"]).output() {
+            Ok(output) if output.status.success() => Ok(()),
+            _ => Err(Error::input(format!("{} is no python with llama_cpp", python.display())).hint(CURE)),
+        }
+    }
+
     /// Loads `file` with room for `context` tokens.
     ///
     /// # Errors
@@ -24,8 +38,7 @@ impl LlamaCpp {
         let mut command = Command::new(python);
         command.args(["-c", PROGRAM]).arg(file).arg(context.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let spawned = command.spawn().context(|| format!("starting {}", python.display()));
-        let mut process =
-            spawned.map_err(|error| Error::blame_input(error).hint("run scripts/setup-llama-cpp, or name another with --python"))?;
+        let mut process = spawned.map_err(|error| Error::blame_input(error).hint(CURE))?;
         let (questions, answers) = (process.stdin.take(), process.stdout.take());
         let answers = BufReader::new(answers.ok_or_else(|| Error::ours("llama.cpp has no output"))?);
         let mut llama = Self { process, questions, answers };
@@ -47,7 +60,8 @@ impl LlamaCpp {
 
     fn ask(&mut self, question: &str) -> Result<f64> {
         if let Some(questions) = &mut self.questions {
-            writeln!(questions, "{question}").context(|| "asking llama.cpp")?;
+            // One that has ended is noticed below.
+            let _ = writeln!(questions, "{question}");
         }
         let answer = self.line()?;
         answer.parse().context(|| format!("llama.cpp said {answer:?}"))

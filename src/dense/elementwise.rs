@@ -14,7 +14,8 @@ pub fn squared_relu_gate(level: Level, gate: &mut [f32], up: &[f32]) {
     level.run(Gate { gate, up, activation: SquaredRelu });
 }
 
-/// `gate = gate / (1 + e^-gate) · up`, of which `up` may be longer.
+/// `gate = gate / (1 + e^-gate) · up`, of which `up` may be longer. Gates below -87 count as that in the power, so that those of -1e30 and beyond
+/// give more than the nothing that they should.
 pub fn silu_gate(level: Level, gate: &mut [f32], up: &[f32]) {
     level.run(Gate { gate, up, activation: Silu });
 }

@@ -28,7 +28,8 @@ impl Int16Rows {
         for row in activations.chunks_exact(columns.max(1)) {
             let largest = row.iter().fold(0f32, |largest, number| largest.max(number.abs()));
             let scale = largest / largest_number;
-            let factor = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+            // A row so small that this overflows counts as zeros.
+            let factor = Some(1.0 / scale).filter(|factor| factor.is_finite()).unwrap_or(0.0);
             self.numbers.extend(row.chunks(CODES).map(|row| {
                 let mut numbers = [0; CODES];
                 numbers.iter_mut().zip(row).for_each(|(whole, number)| *whole = (number * factor).round_ties_even() as i16);
@@ -62,8 +63,8 @@ fn largest_number(columns: usize) -> f32 {
     (i32::MAX / (128 * products)).min(i32::from(i16::MAX)) as f32
 }
 
-/// `out[j, i] = scales[j] · Σ_k codes[j, k] · activations[i, k]`: `out` is `[rows, tokens]`, `codes` `[rows, columns]`. Sums are exact but
-/// for the rounding of the activations. Lengths that do not fit compute less.
+/// `out[j, i] = scales[j] · Σ_k codes[j, k] · activations[i, k]`: `out` is `[rows, tokens]`, `codes` `[rows, columns]`. Products are
+/// exact but for the rounding of the activations, and so are sixteen sums of them, which are added up in float32. Lengths that do not fit compute less.
 pub fn int8_products(level: Level, codes: &[i8], scales: &[f32], activations: &Int16Rows, out: &mut [f32]) {
     level.run(Products { codes, scales, activations, out });
 }

@@ -1,5 +1,5 @@
-//! Float32 activations: their products with matrices that are not ternary, heads, and keys and values of attention; norms and gates. Owns the vectors that a
-//! processor has for them; threads and layers are `inference`'s.
+//! Float32 activations: their products with matrices that are not ternary, heads, and keys and values of attention; norms and gates. Owns the
+//! vectors that a processor has for them; threads and layers are `inference`'s.
 
 mod attention;
 mod elementwise;

@@ -56,7 +56,7 @@ fn codes_and_activations(columns: usize, rows: usize, tokens: usize) -> (Vec<i8>
 }
 
 #[test]
-fn products_of_codes_are_exact_but_for_the_rounding_of_the_activations() {
+fn products_of_codes_are_as_exact_as_the_rounding_of_the_activations() {
     let shapes = (1..70).map(|columns| (columns, columns % 9 + 1, columns % 11 + 1));
     for (columns, rows, tokens) in shapes.chain([(100, 3, 5), (5460, 6, 2), (40_000, 1, 1)]) {
         let (codes, scales, activations) = codes_and_activations(columns, rows, tokens);

@@ -41,7 +41,7 @@ macro_rules! methods {
             $(#[$meta])*
             #[inline(always)]
             fn $name$(<$generic>)?(self $(, $arg: $type)*) $(-> $out)? {
-                // SAFETY: the processor has the instructions; loads and stores are of arrays of 16 numbers, as long as what is read or written.
+                // SAFETY: the processor has the instructions; loads and stores are of whole arrays, as long as what is read or written.
                 unsafe { $body }
             }
         )*

@@ -14,7 +14,8 @@ pub fn seed(seed: u64) -> Result<()> {
     check(unsafe { bitnet_seed(seed) })
 }
 
-/// Float32 numbers from N(0, `deviation`²) on the CPU, the next ones of this thread's [`seed`]. Raises without memory, as tch's operators do.
+/// Float32 numbers from N(0, `deviation`²) on the CPU, the next ones of this thread's [`seed`]; on a thread without one, those of libtorch's own
+/// first seed. Raises without memory, as tch's operators do.
 pub fn normal(shape: &[i64], deviation: f64) -> Tensor {
     // SAFETY: the shape outlives the call.
     raised(made(|out| unsafe { bitnet_normal(shape.as_ptr(), shape.len() as i64, deviation, out) }))

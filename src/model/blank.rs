@@ -69,7 +69,7 @@ impl BlankModel<'_> {
         Ok(())
     }
 
-    /// Norms at one, matrices from N(0, `initializer_range`).
+    /// Norms at one, matrices from N(0, `initializer_range`²).
     fn write_tensor(&self, name: &str, shape: &[usize], writer: &mut dyn Write) -> Result<()> {
         let is_norm = shape.len() == 1;
         let mut rest: usize = shape.iter().product();

@@ -1,5 +1,5 @@
-//! Memory that is read again and again from end to end, such as weights: on pages of 2 MiB where the system has them, reading it takes a
-//! sixth less time, as the processor finds it faster.
+//! Memory that is read again and again from end to end, such as weights: on pages of 2 MiB where the system has them, one thread
+//! reads it in a sixth less time, as the processor finds it faster.
 
 use bytes::BytesMut;
 use std::sync::{Mutex, PoisonError};
@@ -23,7 +23,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// `length` zeros that start at a multiple of 64.
+    /// `length` zeros that start at a multiple of 64; without a byte, anywhere.
     pub fn take(&self, length: usize) -> BytesMut {
         let length_with_rest = length.next_multiple_of(ALIGNMENT);
         let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,10 +49,11 @@ fn piece(length: usize) -> BytesMut {
 #[cfg(target_os = "linux")]
 fn prefer_large_pages<T>(memory: &mut [T]) {
     const SMALL_PAGE: usize = 4096;
+    const LARGE_PAGE: usize = 2 << 20;
     let start = memory.as_mut_ptr().cast::<u8>();
     let skipped = start.align_offset(SMALL_PAGE);
     let length = size_of_val(memory).saturating_sub(skipped) / SMALL_PAGE * SMALL_PAGE;
-    if length > 0 {
+    if length >= LARGE_PAGE {
         // SAFETY: the range lies in `memory`. The advice changes what pages hold the bytes, never what the bytes are. A kernel without
         // large pages refuses it.
         let _ = unsafe { rustix::mm::madvise(start.wrapping_add(skipped).cast(), length, rustix::mm::Advice::LinuxHugepage) };

@@ -11,11 +11,12 @@ import llama_cpp as llama
 
 
 @llama.llama_log_callback
-def ignore(level, text, user_data):
-    pass
+def errors_alone(level, text, user_data):
+    if level == 4:
+        sys.stderr.write(text.decode(errors="replace"))
 
 
-llama.llama_log_set(ignore, ctypes.c_void_p(0))
+llama.llama_log_set(errors_alone, ctypes.c_void_p(0))
 llama.llama_backend_init()
 model = llama.llama_model_load_from_file(sys.argv[1].encode(), llama.llama_model_default_params())
 if not model:
@@ -24,11 +25,14 @@ tokens = [int(token) for token in sys.argv[2].split(",")]
 options = llama.llama_context_default_params()
 options.n_ctx, options.n_threads, options.n_threads_batch = 256, 1, 1
 context = llama.llama_init_from_model(model, options)
+if not context:
+    sys.exit("llama.cpp has no room for a context")
 vocabulary = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
 
 
 def read(token):
-    status = llama.llama_decode(context, llama.llama_batch_get_one((llama.llama_token * 1)(token), 1))
+    array = (llama.llama_token * 1)(token)  # lives as long as the batch, which points to it
+    status = llama.llama_decode(context, llama.llama_batch_get_one(array, 1))
     if status != 0:
         sys.exit(f"llama_decode gave {status}")
     return list(llama.llama_get_logits_ith(context, -1)[:vocabulary])
