@@ -159,7 +159,7 @@ generate *flags:
 serve *flags:
     @cargo run --release --no-default-features --features hub,serve --bin serve -- "$@"
 
-# Write a run or a model folder for others: --to huggingface, packed or gguf, -o PATH (--dtype bfloat16, --type tq1_0, --force)
+# Write a run or a model folder for others: --to huggingface, packed, blocks or gguf, -o PATH (--dtype bfloat16, --type tq1_0, --force)
 [group('data and models')]
 [no-exit-message]
 export *args:

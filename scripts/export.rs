@@ -19,10 +19,11 @@ const EXAMPLES: &str = "\
 Examples:
   export mine --to huggingface -o out          latent weights, to load or train elsewhere
   export mine --to packed -o out               2 bits a weight
+  export mine --to blocks --dtype int8 -o out  the same as our kernels read it: starts at once
   export models/mine --to huggingface --dtype bfloat16 -o out
   export --to packed -o out --force            the newest run, in place of an earlier export
 
-transformers 4.52 and newer load both, and so does every command here. The folder's path is
+transformers 4.52 and newer load the first two forms, every command here loads all. The folder's path is
 printed on stdout; the licence in its model card, README.md, is left for you to choose.";
 
 /// Of the loss curve in the model card.
@@ -35,13 +36,15 @@ struct Arguments {
     /// A model folder or file, a checkpoint, a run's id, a unique prefix of it or its path, or an id on the Hugging Face hub; the newest run
     /// when absent
     model: Option<String>,
-    /// What is written: huggingface (a folder with latent weights) or packed (one with 2 bits a weight)
+    /// What is written: huggingface (a folder with latent weights), packed (one with 2 bits a weight), blocks (the same, to be mapped by
+    /// this program alone) or gguf (a file)
     #[arg(long, value_name = "FORM", required_unless_present = "completions", hide_possible_values = true)]
     to: Option<Form>,
     /// The folder to write; of a GGUF file, the file or its folder
     #[arg(short, long, value_name = "PATH", required_unless_present = "completions")]
     output: Option<PathBuf>,
-    /// Numbers that are not packed: as-stored, float32 or bfloat16; a run's are float32
+    /// Numbers that are not packed: as-stored, float32 or bfloat16; a run's are float32. For blocks also int8, which embedding and head
+    /// become
     #[arg(long, value_name = "TYPE", default_value = "as-stored", hide_possible_values = true)]
     dtype: FloatType,
     /// Projections of a GGUF file: tq1_0, tq2_0 or i2_s; by the model when absent
@@ -68,6 +71,8 @@ enum Form {
     HuggingFace,
     /// Packed codes and their scales in Hugging Face's layout (`offline`)
     Packed,
+    /// Packed codes as the kernels read them
+    Blocks,
     /// One file for llama.cpp or bitnet.cpp
     Gguf,
 }
@@ -86,8 +91,12 @@ fn export(arguments: &Arguments) -> Result<ExitCode> {
     let form = match form {
         Form::HuggingFace => WeightForm::Latent,
         Form::Packed => WeightForm::Packed,
+        Form::Blocks => WeightForm::Blocks,
         Form::Gguf => return export_file(arguments, output),
     };
+    if arguments.projections.is_some() || arguments.embedding != EmbeddingType::F16 {
+        return Err(Error::input("--type and --embedding are for GGUF files").hint("take --to gguf, or --dtype"));
+    }
     if !arguments.force {
         // Before anything is fetched.
         require_place(&DISK, output, output, false)?;
@@ -113,6 +122,9 @@ fn export(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Writes a GGUF file at `output`, or in it as a folder.
 fn export_file(arguments: &Arguments, output: &Path) -> Result<ExitCode> {
+    if arguments.dtype != FloatType::AsStored {
+        return Err(Error::input("--dtype is for folders").hint("take --embedding, which is for GGUF files"));
+    }
     let is_named = output.extension().is_some_and(|extension| extension == "gguf");
     let path = if is_named { output.to_owned() } else { output.join("model.gguf") };
     if path.exists() && !arguments.force {

@@ -14,6 +14,9 @@ const LARGEST_FILE: usize = 256 * 1024;
 /// Initial weights have no bearing on a trained model, so old files without the key get the usual value.
 const USUAL_INITIALIZER_RANGE: f64 = 0.02;
 
+/// The quantization method of folders whose codes are in blocks. transformers knows none of that name, and refuses them.
+pub const BLOCKS_METHOD: &str = "bitnet-blocks";
+
 /// Ids of the tokens that begin and end a text; none where the tokenizer has no such token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TokenIds {
@@ -21,13 +24,15 @@ pub struct TokenIds {
     pub eos: Option<u32>,
 }
 
-/// How `weight_scale` applies to packed codes.
+/// How packed codes lie, and how `weight_scale` applies to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PackedScale {
-    /// Value = code times scale (`linear_class: autobitlinear`).
+pub enum PackedForm {
+    /// Four rows in a byte; value = code times scale (`linear_class: autobitlinear`).
     Multiply,
-    /// Value = code divided by scale (`linear_class: bitlinear`, or none).
+    /// Four rows in a byte; value = code divided by scale (`linear_class: bitlinear`, or none).
     Divide,
+    /// As our kernels read them, so that a file can be mapped; value = code times scale.
+    Blocks,
 }
 
 /// What a config.json says.
@@ -38,7 +43,7 @@ pub struct HuggingFaceConfig {
     /// Where text begins and ends; the first id where a file lists several.
     pub tokens: TokenIds,
     /// How to read the projections if they are packed codes; none for latent weights.
-    pub packed: Option<PackedScale>,
+    pub packed: Option<PackedForm>,
 }
 
 /// Our keys under `bitnet`: what transformers has no name for.
@@ -244,9 +249,11 @@ impl File {
     }
 
     /// `offline` means packed codes. A bitnet quantization without a mode is as old as the mode, and packed.
-    fn packed(&self) -> Result<Option<PackedScale>> {
-        if self.nested("quantization_config", "quant_method") != Some("bitnet") {
-            return Ok(None);
+    fn packed(&self) -> Result<Option<PackedForm>> {
+        match self.nested("quantization_config", "quant_method") {
+            Some("bitnet") => {}
+            Some(BLOCKS_METHOD) => return Ok(Some(PackedForm::Blocks)),
+            _ => return Ok(None),
         }
         match self.nested("quantization_config", "quantization_mode") {
             Some("online") => return Ok(None),
@@ -256,8 +263,8 @@ impl File {
             }
         }
         match self.nested("quantization_config", "linear_class") {
-            Some("autobitlinear") => Ok(Some(PackedScale::Multiply)),
-            Some("bitlinear") | None => Ok(Some(PackedScale::Divide)),
+            Some("autobitlinear") => Ok(Some(PackedForm::Multiply)),
+            Some("bitlinear") | None => Ok(Some(PackedForm::Divide)),
             Some(other) => {
                 Err(Error::input(format!("`quantization_config.linear_class` is {other:?}: expected autobitlinear or bitlinear")))
             }
@@ -275,7 +282,8 @@ impl File {
         self.refuse_if("rope_scaling", |_| true, "stretched rotary positions are not supported")?;
         let is_stretched = |rope: &Value| rope.get("rope_type").is_some_and(|kind| kind != "default");
         self.refuse_if("rope_parameters", is_stretched, "stretched rotary positions are not supported")?;
-        let other_quantizer = |quantization: &Value| quantization.get("quant_method").is_none_or(|method| method != "bitnet");
+        let other_quantizer =
+            |quantization: &Value| quantization.get("quant_method").is_none_or(|method| method != "bitnet" && method != BLOCKS_METHOD);
         self.refuse_if("quantization_config", other_quantizer, "only the bitnet quantization is supported")?;
         if model_type == LATENT_TYPE {
             return Ok(()); // its heads have sizes of their own

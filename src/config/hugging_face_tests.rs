@@ -109,10 +109,10 @@ fn public_layouts_imply_their_sub_norms_and_packing() {
     use WeightQuantizer::{None as Full, TernaryAbsmean};
     let quantized = |mode: Value, class: Value| json!({"quantization_config": {"quant_method": "bitnet", "quantization_mode": mode, "linear_class": class}});
     let cases = [
-        ("bitnet", quantized(json!("offline"), json!("autobitlinear")), TernaryAbsmean, true, Some(PackedScale::Multiply)),
+        ("bitnet", quantized(json!("offline"), json!("autobitlinear")), TernaryAbsmean, true, Some(PackedForm::Multiply)),
         ("bitnet", quantized(json!("online"), json!("autobitlinear")), TernaryAbsmean, true, None),
         ("llama", json!({"weight_bits": 1, "input_bits": 8}), TernaryAbsmean, true, None),
-        ("llama", quantized(Value::Null, Value::Null), TernaryAbsmean, false, Some(PackedScale::Divide)),
+        ("llama", quantized(Value::Null, Value::Null), TernaryAbsmean, false, Some(PackedForm::Divide)),
         ("llama", json!({}), Full, false, None),
     ];
     for (model_type, extra, weights, sub_norms, packed) in cases {
@@ -170,8 +170,8 @@ fn the_golden_folders_read_as_their_readme_describes_them() {
     };
     let cases = [
         ("microsoft-master-f32", 2, Activation::Relu2, 500_000.0, true, None),
-        ("microsoft-packed-f32", 2, Activation::Relu2, 500_000.0, true, Some(PackedScale::Multiply)),
-        ("microsoft-packed-bf16", 2, Activation::Relu2, 500_000.0, true, Some(PackedScale::Multiply)),
+        ("microsoft-packed-f32", 2, Activation::Relu2, 500_000.0, true, Some(PackedForm::Multiply)),
+        ("microsoft-packed-bf16", 2, Activation::Relu2, 500_000.0, true, Some(PackedForm::Multiply)),
         ("onebitllm-f32", 4, Activation::Silu, 10_000.0, false, None),
     ];
     for (folder, shared_heads, activation, theta, is_tied, packed) in cases {

@@ -26,6 +26,9 @@ impl Card<'_> {
         let form = match self.options.form {
             WeightForm::Latent => "latent weights, quantized as they are used; training can go on from them",
             WeightForm::Packed => "packed weights: 2 bits each, and one scale a matrix",
+            WeightForm::Blocks => {
+                "packed weights in the layout of its kernels: 2 bits each, and one scale a matrix; they are mapped, not read"
+            }
         };
         let name = self.name;
         let version = env!("CARGO_PKG_VERSION");

@@ -20,6 +20,8 @@ pub enum WeightForm {
     Latent,
     /// Packed codes and one scale a matrix, which multiplies.
     Packed,
+    /// The same in the layout that the kernels read, for this program alone: a file is mapped, not read.
+    Blocks,
 }
 
 /// What an export is to be.
@@ -53,9 +55,9 @@ pub struct Exported {
 /// of a model without quantized weights; damaged files. Ours: a failed write.
 pub fn export_folder(fs: &dyn FileSystem, model: &StoredModel, options: &ExportOptions<'_>, output: &Path) -> Result<Exported> {
     let obstacle = obstacle(&model.config().model, options.form);
-    refuse_impossible(model, options.form, obstacle.as_deref())?;
+    refuse_impossible(model, options, obstacle.as_deref())?;
     let mut warnings = Vec::new();
-    if let Some(obstacle) = &obstacle {
+    if let (Some(obstacle), false) = (&obstacle, options.form == WeightForm::Blocks) {
         warnings.push(format!("only bitnet computes this model; {obstacle}"));
     }
     if options.form == WeightForm::Latent && options.float_type == FloatType::Bfloat16 {
@@ -91,7 +93,12 @@ pub fn import_folder(
     Ok(Exported { num_bytes: weights.size(), warnings: missing_tokenizer(&files).into_iter().collect() })
 }
 
-fn refuse_impossible(model: &StoredModel, form: WeightForm, obstacle: Option<&str>) -> Result<()> {
+fn refuse_impossible(model: &StoredModel, options: &ExportOptions<'_>, obstacle: Option<&str>) -> Result<()> {
+    let form = options.form;
+    if options.float_type == FloatType::Int8 && form != WeightForm::Blocks {
+        let message = "embedding and head in 8 bits are for folders in the layout of the kernels alone";
+        return Err(Error::input(message).hint("take --to blocks, or another --dtype"));
+    }
     let place = model.dir().display();
     let is_quantized = model.config().model.bit_linear.weights != WeightQuantizer::None;
     match (form, obstacle) {
@@ -99,7 +106,7 @@ fn refuse_impossible(model: &StoredModel, form: WeightForm, obstacle: Option<&st
             let hint = "export the checkpoint that it was packed from, or take --to packed";
             Err(Error::input(format!("{place} is packed: its latent weights are gone")).hint(hint))
         }
-        (WeightForm::Packed, _) if !is_quantized => {
+        (WeightForm::Packed | WeightForm::Blocks, _) if !is_quantized => {
             let hint = "take --to huggingface, or train it with --set model.bit_linear.weights=ternary_absmean";
             Err(Error::input(format!("{place}: its weights are not quantized, so there are no codes to pack")).hint(hint))
         }

@@ -1,6 +1,6 @@
 //! Whose layout a model folder has: what its config.json and its tensors say, in words for the person who imports it.
 
-use crate::config::{PackedScale, WeightQuantizer};
+use crate::config::{PackedForm, WeightQuantizer};
 use crate::inference::StoredModel;
 use crate::storage::{DISK, read_capped};
 use crate::{Error, Result};
@@ -43,7 +43,7 @@ pub fn layout_of(model: &StoredModel) -> Result<Layout> {
     let config = model.config();
     Ok(match (model.has_packed_codes(), config.packed) {
         _ if value["bitnet"].is_object() => Layout::Ours,
-        (true, Some(PackedScale::Divide)) => Layout::DividingScale,
+        (true, Some(PackedForm::Divide)) => Layout::DividingScale,
         (true, _) => Layout::MicrosoftPacked,
         _ if value["model_type"] == "bitnet" => Layout::MicrosoftMaster,
         _ if !value["weight_bits"].is_null() => Layout::OneBitLlm,

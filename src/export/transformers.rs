@@ -2,7 +2,7 @@
 
 use super::WeightForm;
 use crate::Result;
-use crate::config::{ActivationQuantizer, Attention, HuggingFaceConfig, ModelConfig, NormPlacement, WeightQuantizer};
+use crate::config::{ActivationQuantizer, Attention, BLOCKS_METHOD, HuggingFaceConfig, ModelConfig, NormPlacement, WeightQuantizer};
 use serde_json::{Value, json};
 
 /// Rows of codes that transformers unpacks from a byte; it refuses a matrix with other rows.
@@ -10,6 +10,9 @@ const ROWS_IN_A_BYTE: usize = 4;
 
 /// Why transformers would refuse `model`, or load it and compute something else; none where it computes the same.
 pub(super) fn obstacle(model: &ModelConfig, form: WeightForm) -> Option<String> {
+    if form == WeightForm::Blocks {
+        return Some("its weights lie as bitnet's kernels read them".into());
+    }
     let quantizers = model.bit_linear;
     if matches!(model.attention, Attention::Latent(_)) {
         return Some("transformers has no ternary model with latent attention, and refuses its model_type bitnet_latent".into());
@@ -46,8 +49,13 @@ fn name_of(activations: ActivationQuantizer) -> String {
 pub(super) fn config_json(config: &HuggingFaceConfig, form: WeightForm, type_name: &str) -> Result<Value> {
     let mut value = config.model.to_hugging_face(config.tokens)?;
     value["torch_dtype"] = json!(type_name);
-    if form == WeightForm::Packed {
-        value["quantization_config"] = json!({"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"});
+    match form {
+        WeightForm::Latent => {}
+        WeightForm::Packed => {
+            value["quantization_config"] =
+                json!({"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"});
+        }
+        WeightForm::Blocks => value["quantization_config"] = json!({"quant_method": BLOCKS_METHOD}),
     }
     Ok(value)
 }

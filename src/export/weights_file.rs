@@ -1,9 +1,10 @@
-//! model.safetensors as an export has it: latent weights, or packed codes with their scales in microsoft's layout. Written tensor by
-//! tensor, so that a model may be larger than memory.
+//! model.safetensors as an export has it: latent weights, or packed codes with their scales, in microsoft's layout or in that of the
+//! kernels. Written tensor by tensor, so that a model may be larger than memory.
 
 use super::WeightForm;
 use crate::Result;
 use crate::inference::{NumberType, StoredModel, StoredParameter};
+use crate::ternary::matrix::PackedMatrix;
 use crate::ternary::packing::{num_packed_rows, pack};
 use crate::ternary::threads::Threads;
 use crate::ternary::weights::TernaryMatrix;
@@ -13,6 +14,10 @@ use std::io::Write;
 
 /// Projections that are quantized at a time, whatever the number of threads: each takes its float32 size in memory.
 const MOST_AT_A_TIME: usize = 8;
+/// Numbers begin at a multiple of so many bytes, so that those of a mapped file lie as those of memory do.
+const PAGE_BYTES: usize = 4096;
+/// Bytes before the header.
+const LENGTH_BYTES: usize = 8;
 
 /// The type of the numbers that are not packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -24,6 +29,8 @@ pub enum FloatType {
     Float32,
     /// Two bytes a number; what is narrower than the source is rounded.
     Bfloat16,
+    /// Embedding and head in a byte a number and a scale a row, the rest as stored; in the layout of the kernels alone.
+    Int8,
 }
 
 /// A file to be written.
@@ -49,6 +56,9 @@ enum Content {
     /// Always float32: rounded, it would be another model.
     Scale,
     Codes,
+    Blocks,
+    RowCodes,
+    RowScales,
 }
 
 impl<'a> WeightsFile<'a> {
@@ -63,13 +73,26 @@ impl<'a> WeightsFile<'a> {
                     add(format!("{name}_scale"), vec![1], Content::Scale);
                     add(name, vec![num_packed_rows(outputs), inputs], Content::Codes);
                 }
+                (WeightForm::Blocks, &[outputs, inputs]) if parameter.is_projection => {
+                    add(format!("{name}_scale"), vec![1], Content::Scale);
+                    add(name, PackedMatrix::block_shape(outputs, inputs).to_vec(), Content::Blocks);
+                }
+                (WeightForm::Blocks, &[rows, columns]) if float_type == FloatType::Int8 => {
+                    add(format!("{name}_scale"), vec![rows], Content::RowScales);
+                    add(name, vec![rows, columns], Content::RowCodes);
+                }
                 (_, shape) => add(name, shape.to_vec(), Content::Floats(number_type(parameter, float_type))),
             }
         }
-        // Wider numbers first, so that each lies at a multiple of its width, as readers expect.
-        let rank = |tensor: &Tensor<'_>| (Reverse(tensor.content.width()), tensor.content == Content::Scale);
+        // What is mapped first, beginning at a cache line; then wider numbers first, so that each lies at a multiple of its width, as
+        // readers expect.
+        let is_mapped = |tensor: &Tensor<'_>| form == WeightForm::Blocks && tensor.parameter.shape.len() == 2 && !tensor.content.is_scale();
+        let rank = |tensor: &Tensor<'_>| {
+            let content = tensor.content;
+            (!is_mapped(tensor), content != Content::Blocks, content == Content::RowCodes, Reverse(content.width()), content.is_scale())
+        };
         tensors.sort_by(|left, right| rank(left).cmp(&rank(right)).then_with(|| left.name.cmp(&right.name)));
-        let (header, size) = header(&tensors)?;
+        let (header, size) = header(&tensors, if form == WeightForm::Blocks { PAGE_BYTES } else { LENGTH_BYTES })?;
         Ok(Self { model, form, threads, tensors, header, size })
     }
 
@@ -96,6 +119,15 @@ impl<'a> WeightsFile<'a> {
                     .iter()
                     .try_for_each(|tensor| self.model.read_bytes(tensor.parameter, number_type, |bytes| Ok(writer.write_all(bytes)?)))?,
                 Content::Scale => self.write_made(tensors, writer, |matrix, _| Ok(matrix.scale.to_le_bytes().to_vec()))?,
+                Content::Blocks => self.write_made(tensors, writer, |matrix, shape| {
+                    Ok(PackedMatrix::pack(&matrix.codes, shape[0], shape[1], matrix.scale)?.bytes().to_vec())
+                })?,
+                Content::RowCodes => tensors.iter().try_for_each(|tensor| {
+                    self.model.read_int8_rows(tensor.parameter, |codes, _| Ok(writer.write_all(bytemuck::cast_slice(codes))?))
+                })?,
+                Content::RowScales => tensors.iter().try_for_each(|tensor| {
+                    self.model.read_int8_rows(tensor.parameter, |_, scale| Ok(writer.write_all(&scale.to_le_bytes())?))
+                })?,
                 Content::Codes => self.write_made(tensors, writer, |matrix, shape| pack(&matrix.codes, shape[0], shape[1]))?,
             }
         }
@@ -135,9 +167,14 @@ impl Content {
     fn number(self) -> (usize, &'static str) {
         match self {
             Self::Floats(NumberType::Bfloat16) => (2, "BF16"),
-            Self::Floats(_) | Self::Scale => (4, "F32"),
-            Self::Codes => (1, "U8"),
+            Self::Floats(_) | Self::Scale | Self::RowScales => (4, "F32"),
+            Self::Codes | Self::Blocks => (1, "U8"),
+            Self::RowCodes => (1, "I8"),
         }
+    }
+
+    fn is_scale(self) -> bool {
+        matches!(self, Self::Scale | Self::RowScales)
     }
 
     fn width(self) -> usize {
@@ -145,8 +182,9 @@ impl Content {
     }
 }
 
-/// What stands before the numbers, with the metadata that transformers wants, and the bytes of the whole file.
-fn header(tensors: &[Tensor<'_>]) -> Result<(Vec<u8>, u64)> {
+/// What stands before the numbers, which begin at a multiple of `alignment`, with the metadata that transformers wants; and the bytes of
+/// the whole file.
+fn header(tensors: &[Tensor<'_>], alignment: usize) -> Result<(Vec<u8>, u64)> {
     let mut entries = Map::from_iter([("__metadata__".to_owned(), json!({"format": "pt"}))]);
     let mut end = 0;
     for tensor in tensors {
@@ -155,7 +193,7 @@ fn header(tensors: &[Tensor<'_>]) -> Result<(Vec<u8>, u64)> {
         entries.insert(tensor.name.clone(), json!({"dtype": type_name, "shape": tensor.shape, "data_offsets": [start, end]}));
     }
     let mut json = serde_json::to_vec(&entries)?;
-    json.resize(json.len().next_multiple_of(8), b' '); // the numbers begin aligned
-    let size = (8 + json.len() + end) as u64;
+    json.resize((LENGTH_BYTES + json.len()).next_multiple_of(alignment) - LENGTH_BYTES, b' ');
+    let size = (LENGTH_BYTES + json.len() + end) as u64;
     Ok(([&(json.len() as u64).to_le_bytes()[..], &json].concat(), size))
 }

@@ -239,10 +239,15 @@ fn headers_that_lie_are_refused() {
 fn random_damage_never_panics() {
     let model = small();
     let dir = folder_of(&packed_config(&model, None), &packed(&model, &random_tensors(&model, 9), |scale| 1.0 / scale));
+    damage(dir.path());
+}
+
+/// Changes bytes of the folder's files at random, again and again, and uses what loads.
+pub(super) fn damage(dir: &Path) {
     let mut random = Random::derive(1, "damage", 0);
     let mut num_refused = 0;
     for round in 0..1500 {
-        let path = dir.path().join(if round % 3 == 0 { "config.json" } else { "model.safetensors" });
+        let path = dir.join(if round % 3 == 0 { "config.json" } else { "model.safetensors" });
         let good = fs::read(&path).unwrap();
         let mut bytes = good.clone();
         let reach = if random.below(2) == 0 { bytes.len() as u64 } else { 6000.min(bytes.len() as u64) };
@@ -251,7 +256,7 @@ fn random_damage_never_panics() {
         }
         bytes.truncate(if random.below(8) == 0 { random.below(reach) as usize } else { bytes.len() });
         fs::write(&path, &bytes).unwrap();
-        match load(dir.path()) {
+        match load(dir) {
             Err(error) => num_refused += usize::from(!error.to_string().is_empty()),
             Ok(model) => {
                 let (mut cache, mut workspace) = (model.new_cache(4).unwrap(), model.new_workspace(4));

@@ -19,6 +19,8 @@ mod generate_tests;
 mod golden_tests;
 mod inspection;
 mod linear;
+#[cfg(test)]
+mod mapped_tests;
 mod memory;
 mod model;
 mod norm;

@@ -70,8 +70,9 @@ impl Model {
     pub(super) fn of(source: &Source, options: &LoadOptions) -> Result<Self> {
         let (weights, model) = (Weights::new(source)?, source.config().model.clone());
         let threads = Threads::new(options.num_threads)?;
-        let table = |name: &str| weights.with_table(name, |tensor| Table::read(tensor, options.head_format, &threads));
-        let (embedding, head) = (table("model.embed_tokens")?, (!model.tie_word_embeddings).then(|| table("lm_head")).transpose()?);
+        let table = |name: &str| weights.with_table(name, |stored| Table::read(&stored, options.head_format, &threads));
+        let (embedding, has_head) = (table("model.embed_tokens.weight")?, !model.tie_word_embeddings);
+        let head = has_head.then(|| table("lm_head.weight")).transpose()?;
         Ok(Self {
             embedding,
             blocks: Block::load_all(&weights, &model, &threads)?,

@@ -4,6 +4,7 @@
 use super::engine::endings;
 use super::number::{Bf16, Number};
 use super::source::Source;
+use super::table::int8_row;
 use super::tensors::{Encoding, StoredTensor};
 use super::weights::{Weights, is_projection, scale_name};
 use crate::config::{HuggingFaceConfig, WeightQuantizer};
@@ -35,6 +36,8 @@ pub enum NumberType {
     Float16,
     /// Ternary codes, four in a byte, and a scale.
     PackedCodes,
+    /// Codes of 8 bits, and a scale a row.
+    Int8Rows,
     /// Blocks of a GGUF file.
     Blocks(TensorType),
 }
@@ -47,6 +50,7 @@ impl NumberType {
             Self::Bfloat16 => "BF16",
             Self::Float16 => "F16",
             Self::PackedCodes => "2-bit",
+            Self::Int8Rows => "8-bit",
             Self::Blocks(kind) => kind.name(),
         }
     }
@@ -168,14 +172,33 @@ impl StoredModel {
         if parameter.is_projection {
             return take(&self.weights().latent(&parameter.name)?);
         }
-        let tensor = self.source.get(&parameter.name)?;
-        let mut numbers = vec![0.0; parameter.num_numbers().min(NUMBERS_AT_A_TIME)];
-        for start in (0..parameter.num_numbers()).step_by(NUMBERS_AT_A_TIME) {
-            let count = numbers.len().min(parameter.num_numbers() - start);
-            tensor.read_floats(start, &mut numbers[..count])?;
-            take(&numbers[..count])?;
-        }
-        Ok(())
+        self.weights().with_table(&parameter.name, |stored| {
+            let mut numbers = vec![0.0; parameter.num_numbers().min(NUMBERS_AT_A_TIME)];
+            for start in (0..parameter.num_numbers()).step_by(NUMBERS_AT_A_TIME) {
+                let count = numbers.len().min(parameter.num_numbers() - start);
+                stored.read_floats(start, &mut numbers[..count])?;
+                take(&numbers[..count])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Calls `take` with the 8-bit codes of each row of embedding or head, and what a code of 1 stands for in it.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_floats`].
+    pub fn read_int8_rows(&self, parameter: &StoredParameter, mut take: impl FnMut(&[i8], f32) -> Result<()>) -> Result<()> {
+        let &[rows, columns] = parameter.shape.as_slice() else {
+            return Err(Error::ours(format!("{} is no table", parameter.name)));
+        };
+        self.weights().with_table(&parameter.name, |stored| {
+            let (mut row, mut codes) = (vec![0.0; columns], vec![0; columns]);
+            (0..rows).try_for_each(|index| {
+                stored.read_floats(index * columns, &mut row)?;
+                let scale = int8_row(&row, &mut codes);
+                take(&codes, scale)
+            })
+        })
     }
 
     /// [`Self::read_floats`] as the bytes that a file has for them in `number_type`, which is float32 or bfloat16.
@@ -221,6 +244,7 @@ fn parameter(source: &Source, name: String, shape: Vec<usize>) -> Result<StoredP
     let tensor = source.get(&name)?;
     let number_type = match tensor.encoding {
         Encoding::Plain(Dtype::U8) => NumberType::PackedCodes,
+        Encoding::Plain(Dtype::I8) => NumberType::Int8Rows,
         Encoding::Plain(Dtype::BF16) => NumberType::Bfloat16,
         Encoding::Plain(Dtype::F16) => NumberType::Float16,
         Encoding::Plain(_) => NumberType::Float32,

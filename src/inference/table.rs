@@ -3,11 +3,17 @@
 
 use super::number::{Bf16, Number};
 use super::parallel::for_each_piece;
-use super::tensors::StoredTensor;
+use super::tensors::Encoding;
+use super::weights::StoredTable;
 use crate::dense::{Int16Rows, Level, int8_products, products};
+use crate::ternary::bytes::SharedBytes;
 use crate::ternary::large_pages::vec_on_large_pages;
 use crate::ternary::threads::Threads;
 use crate::{Error, Result};
+use bytemuck::AnyBitPattern;
+use safetensors::Dtype;
+use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 
 /// Rows that a thread takes at a time.
@@ -53,18 +59,18 @@ fn filled<T: Clone>(length: usize, value: T) -> Vec<T> {
     filled
 }
 
-/// Calls `keep` with each row of `tensor`, its index in its piece, and the piece's place; pieces have [`ROWS`] rows and are shared among threads.
+/// Calls `keep` with each row of `stored`, its index in its piece, and the piece's place; pieces have [`ROWS`] rows and are shared among threads.
 fn for_each_row<P: Send>(
-    tensor: StoredTensor<'_>,
+    stored: &StoredTable<'_>,
     threads: &Threads,
     places: impl Iterator<Item = P> + Send,
     keep: impl Fn(&mut P, usize, &[f32]) + Sync,
 ) -> Result<()> {
-    let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
+    let (rows, columns) = (stored.tensor.shape[0], stored.tensor.shape[1]);
     let failure = Mutex::new(None::<(usize, Error)>);
     threads.for_each(places.enumerate(), |(piece, mut place)| {
         let mut row = vec![0.0; columns];
-        let read = |index: usize| tensor.read_floats((piece * ROWS + index) * columns, &mut row).map(|()| keep(&mut place, index, &row));
+        let read = |index: usize| stored.read_floats((piece * ROWS + index) * columns, &mut row).map(|()| keep(&mut place, index, &row));
         if let Err(error) = (0..ROWS.min(rows - piece * ROWS)).try_for_each(read) {
             let mut failure = failure.lock().unwrap_or_else(PoisonError::into_inner);
             // The first in the file, whichever thread was faster.
@@ -76,6 +82,14 @@ fn for_each_row<P: Send>(
     failure.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), |(_, error)| Err(error))
 }
 
+/// The codes of `row`, into the beginning of `codes`; returns what a code of 1 stands for.
+pub(super) fn int8_row(row: &[f32], codes: &mut [i8]) -> f32 {
+    let scale = row.iter().fold(0f32, |largest, number| largest.max(number.abs())) / LARGEST_CODE;
+    let code = |number: &f32| if scale > 0.0 { i8::from_f32(number / scale) } else { 0 };
+    codes.iter_mut().zip(row).for_each(|(kept, number)| *kept = code(number));
+    scale
+}
+
 /// `[rows, columns]`.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -85,42 +99,91 @@ pub(super) struct Table {
 
 #[derive(Debug)]
 enum Numbers {
-    Float32(Vec<f32>),
-    Bfloat16(Vec<Bf16>),
-    Int8 { codes: Vec<i8>, scales: Vec<f32> },
+    Float32(Kept<f32>),
+    Bfloat16(Kept<Bf16>),
+    Int8 { codes: Kept<i8>, scales: Vec<f32> },
+}
+
+/// Numbers in memory, or where they lie in a mapped file.
+#[derive(Debug)]
+enum Kept<T> {
+    Read(Vec<T>),
+    Mapped(SharedBytes, PhantomData<T>),
+}
+
+impl Numbers {
+    /// Those of `stored` where they lie, if they are to stay there and are of the wanted `format`.
+    fn mapped(stored: &StoredTable<'_>, format: HeadFormat) -> Result<Option<Self>> {
+        let tensor = &stored.tensor;
+        if !stored.stays_in_file {
+            return Ok(None);
+        }
+        Ok(match (tensor.encoding, format, &stored.scales) {
+            (Encoding::Plain(Dtype::F32), HeadFormat::AsStored | HeadFormat::Float32, _) => {
+                Kept::mapped(tensor.mapped_bytes()?).map(Self::Float32)
+            }
+            (Encoding::Plain(Dtype::BF16), HeadFormat::AsStored | HeadFormat::Bfloat16, _) => {
+                Kept::mapped(tensor.mapped_bytes()?).map(Self::Bfloat16)
+            }
+            (Encoding::Plain(Dtype::I8), HeadFormat::AsStored | HeadFormat::Int8, Some(scales)) => {
+                Kept::mapped(tensor.mapped_bytes()?).map(|codes| Self::Int8 { codes, scales: scales.clone() })
+            }
+            _ => None,
+        })
+    }
+}
+
+impl<T: AnyBitPattern> Kept<T> {
+    /// The numbers that `bytes` are; none where they do not lie as this processor needs them.
+    fn mapped(bytes: SharedBytes) -> Option<Self> {
+        let is_readable = cfg!(target_endian = "little") && bytemuck::try_cast_slice::<u8, T>(&bytes).is_ok();
+        is_readable.then_some(Self::Mapped(bytes, PhantomData))
+    }
+}
+
+impl<T: AnyBitPattern> Deref for Kept<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Read(numbers) => numbers,
+            Self::Mapped(bytes, _) => bytemuck::try_cast_slice(bytes).unwrap_or_default(),
+        }
+    }
 }
 
 impl Table {
-    /// Reads `tensor`, whose shape has been checked.
+    /// Reads `stored`, whose shape has been checked, or leaves its numbers in their file.
     ///
     /// # Errors
-    /// The user's: a number that is not finite.
-    pub fn read(tensor: StoredTensor<'_>, format: HeadFormat, threads: &Threads) -> Result<Self> {
+    /// The user's: a number that is not finite, if it is read.
+    pub fn read(stored: &StoredTable<'_>, format: HeadFormat, threads: &Threads) -> Result<Self> {
+        let tensor = &stored.tensor;
         let (rows, columns) = (tensor.shape[0], tensor.shape[1]);
+        if let Some(numbers) = Numbers::mapped(stored, format)? {
+            return Ok(Self { columns, numbers });
+        }
         let is_bfloat16 = format == HeadFormat::Bfloat16 || format == HeadFormat::AsStored && tensor.is_bfloat16();
         let piece = ROWS * columns;
         let numbers = if is_bfloat16 {
             let mut numbers = filled(rows * columns, Bf16::default());
-            for_each_row(tensor, threads, numbers.chunks_mut(piece), |numbers, index, row| {
+            for_each_row(stored, threads, numbers.chunks_mut(piece), |numbers, index, row| {
                 let place = numbers[index * columns..].iter_mut();
                 place.zip(row).for_each(|(kept, number)| *kept = Bf16::from_f32(*number));
             })?;
-            Numbers::Bfloat16(numbers)
+            Numbers::Bfloat16(Kept::Read(numbers))
         } else if format == HeadFormat::Int8 {
             let (mut codes, mut scales) = (filled(rows * columns, 0), vec![0.0; rows]);
-            for_each_row(tensor, threads, codes.chunks_mut(piece).zip(scales.chunks_mut(ROWS)), |(codes, scales), index, row| {
-                let scale = row.iter().fold(0f32, |largest, number| largest.max(number.abs())) / LARGEST_CODE;
-                let code = |number: &f32| if scale > 0.0 { i8::from_f32(number / scale) } else { 0 };
-                codes[index * columns..].iter_mut().zip(row).for_each(|(kept, number)| *kept = code(number));
-                scales[index] = scale;
+            for_each_row(stored, threads, codes.chunks_mut(piece).zip(scales.chunks_mut(ROWS)), |(codes, scales), index, row| {
+                scales[index] = int8_row(row, &mut codes[index * columns..]);
             })?;
-            Numbers::Int8 { codes, scales }
+            Numbers::Int8 { codes: Kept::Read(codes), scales }
         } else {
             let mut numbers = filled(rows * columns, 0.0);
-            for_each_row(tensor, threads, numbers.chunks_mut(piece), |numbers, index, row| {
+            for_each_row(stored, threads, numbers.chunks_mut(piece), |numbers, index, row| {
                 numbers[index * columns..][..columns].copy_from_slice(row);
             })?;
-            Numbers::Float32(numbers)
+            Numbers::Float32(Kept::Read(numbers))
         };
         Ok(Self { columns, numbers })
     }

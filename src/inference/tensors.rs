@@ -5,12 +5,14 @@ use super::number::{Bf16, Number, f16_to_f32};
 use crate::config::parameter_name;
 use crate::gguf::{self, TensorType};
 use crate::storage::{DISK, MappedFile, read_capped};
+use crate::ternary::bytes::SharedBytes;
 use crate::{Error, Result};
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// Bytes of the largest list of shards that is read.
 const LARGEST_INDEX: u64 = 64 << 20;
@@ -26,7 +28,7 @@ pub(super) struct TensorFolder {
 /// A file with its header.
 struct TensorFile {
     path: PathBuf,
-    map: MappedFile,
+    map: Arc<MappedFile>,
     metadata: Metadata,
     data_start: usize,
 }
@@ -54,6 +56,8 @@ pub(super) struct StoredTensor<'a> {
     pub encoding: Encoding,
     pub shape: &'a [usize],
     pub bytes: &'a [u8],
+    /// The file that the bytes lie in, where they can stay there.
+    pub file: Option<&'a Arc<MappedFile>>,
     /// Width of a head whose rows are interleaved, the first of either half, the second of either half, and so on; else none.
     pub interleaved: Option<usize>,
 }
@@ -135,8 +139,8 @@ fn is_plain(name: &str) -> bool {
 
 impl TensorFile {
     fn open(path: PathBuf) -> Result<Self> {
-        let map = MappedFile::open(&path)?;
-        let (header_length, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
+        let map = Arc::new(MappedFile::open(&path)?);
+        let (header_length, metadata) = SafeTensors::read_metadata(&map[..]).map_err(|error| {
             let message = format!("{} is no valid safetensors file: {error}", path.display());
             Error::input(message).hint("it may be cut short: fetch it again")
         })?;
@@ -145,8 +149,9 @@ impl TensorFile {
 
     fn tensor<'a>(&'a self, name: &'a str, name_in_file: &str) -> Option<StoredTensor<'a>> {
         let TensorInfo { dtype, shape, data_offsets } = self.metadata.info(name_in_file)?;
-        let bytes = self.map.get(self.data_start..)?.get(data_offsets.0..data_offsets.1)?;
-        Some(StoredTensor { path: &self.path, name, encoding: Encoding::Plain(*dtype), shape, bytes, interleaved: None })
+        let bytes = self.map[..].get(self.data_start..)?.get(data_offsets.0..data_offsets.1)?;
+        let (path, encoding, file) = (&self.path, Encoding::Plain(*dtype), Some(&self.map));
+        Some(StoredTensor { path, name, encoding, shape, bytes, file, interleaved: None })
     }
 }
 
@@ -164,9 +169,29 @@ impl StoredTensor<'_> {
         }
     }
 
-    /// Whether it is ternary codes, four in a byte, as a safetensors file has them.
+    /// Whether it is ternary codes, four in a byte, as a safetensors file of others has them: `[ceil(rows / 4), columns]`.
     pub fn is_packed(&self) -> bool {
-        self.encoding == Encoding::Plain(Dtype::U8)
+        self.encoding == Encoding::Plain(Dtype::U8) && self.shape.len() == 2
+    }
+
+    /// Whether it is the blocks of a packed matrix: `[groups, blocks, bytes]`.
+    pub fn is_packed_in_blocks(&self) -> bool {
+        self.encoding == Encoding::Plain(Dtype::U8) && self.shape.len() == 3
+    }
+
+    /// Whether it is codes of 8 bits, which have a scale a row.
+    pub fn is_int8(&self) -> bool {
+        self.encoding == Encoding::Plain(Dtype::I8)
+    }
+
+    /// Its bytes where they lie in the file, which stays mapped as long as they are used.
+    ///
+    /// # Errors
+    /// Ours: they lie in no file that can be shared.
+    pub fn mapped_bytes(&self) -> Result<SharedBytes> {
+        let file = self.file.ok_or_else(|| Error::ours(format!("tensor {} is not mapped", self.name)))?;
+        let start = self.bytes.as_ptr().addr() - file.as_ptr().addr();
+        SharedBytes::of(Arc::clone(file) as _, start..start + self.bytes.len())
     }
 
     /// The type of block that its ternary codes are in; none where it has none.

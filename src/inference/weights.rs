@@ -5,7 +5,7 @@
 use super::norm::RmsNorm;
 use super::source::Source;
 use super::tensors::StoredTensor;
-use crate::config::{ModelConfig, PackedScale, WeightQuantizer};
+use crate::config::{ModelConfig, PackedForm, WeightQuantizer};
 use crate::gguf::{TensorType, TernaryBlocks, read_codes};
 use crate::ternary::large_pages::Pool;
 use crate::ternary::matrix::PackedMatrix;
@@ -22,9 +22,33 @@ const DAMAGED: &str = "the file is damaged";
 pub(super) struct Weights<'a> {
     source: &'a Source,
     quantizer: WeightQuantizer,
-    packed: Option<PackedScale>,
+    packed: Option<PackedForm>,
     /// Where packed matrices are put, so that they lie beside each other.
     memory: Pool,
+}
+
+/// Embedding or head, `[rows, columns]`.
+pub(super) struct StoredTable<'a> {
+    pub tensor: StoredTensor<'a>,
+    /// Of codes of 8 bits, what a code of 1 stands for in each row.
+    pub scales: Option<Vec<f32>>,
+    /// Whether its numbers are used where they lie in the file, unchecked, as packed codes are.
+    pub stays_in_file: bool,
+}
+
+impl StoredTable<'_> {
+    /// Fills `numbers` with those from position `start` on, in float32.
+    ///
+    /// # Errors
+    /// As [`StoredTensor::read_floats`] has it.
+    pub fn read_floats(&self, start: usize, numbers: &mut [f32]) -> Result<()> {
+        let Some(scales) = &self.scales else { return self.tensor.read_floats(start, numbers) };
+        let columns = self.tensor.shape[1];
+        for (index, (number, code)) in (start..).zip(numbers.iter_mut().zip(&self.tensor.bytes[start..])) {
+            *number = f32::from(code.cast_signed()) * scales[index / columns];
+        }
+        Ok(())
+    }
 }
 
 /// A projection `[outputs, inputs]`.
@@ -46,9 +70,13 @@ impl<'a> Weights<'a> {
         for (name, shape) in config.model.parameter_shapes() {
             let tensor = source.get(&name)?;
             let is_projection = is_projection(&name, &shape);
-            if is_projection && tensor.is_packed() {
-                tensor.require_shape(&[num_packed_rows(shape[0]), shape[1]])?;
+            if is_projection && (tensor.is_packed() || tensor.is_packed_in_blocks()) {
+                weights.require_packed_shape(&tensor, shape[0], shape[1])?;
                 weights.packed_scale(&name)?;
+                known.insert(scale_name(&name));
+            } else if shape.len() == 2 && !is_projection && tensor.is_int8() && weights.packed == Some(PackedForm::Blocks) {
+                tensor.require_shape(&shape)?;
+                weights.row_scales(&name, shape[0])?;
                 known.insert(scale_name(&name));
             } else if is_projection && tensor.ternary_blocks().is_some() {
                 tensor.require_shape(&shape)?;
@@ -91,9 +119,23 @@ impl<'a> Weights<'a> {
         has.then(|| self.norm(name, eps)).transpose()
     }
 
-    /// The table of rows `<name>.weight`: embedding or head.
-    pub fn with_table<T>(&self, name: &str, read: impl FnOnce(StoredTensor<'_>) -> Result<T>) -> Result<T> {
-        read(self.source.get(&format!("{name}.weight"))?)
+    /// Calls `read` with the table of rows `name`, embedding or head, or a norm.
+    pub fn with_table<T>(&self, name: &str, read: impl FnOnce(StoredTable<'_>) -> Result<T>) -> Result<T> {
+        let tensor = self.source.get(name)?;
+        let scales = tensor.is_int8().then(|| self.row_scales(name, tensor.shape.first().copied().unwrap_or(0))).transpose()?;
+        read(StoredTable { tensor, scales, stays_in_file: self.packed == Some(PackedForm::Blocks) })
+    }
+
+    /// What a code of 1 stands for in each of the `rows` of the table `name`.
+    fn row_scales(&self, name: &str, rows: usize) -> Result<Vec<f32>> {
+        let name = scale_name(name);
+        let stored = self.source.get(&name)?;
+        stored.require_shape(&[rows])?;
+        let scales = stored.floats()?;
+        match scales.iter().position(|scale| *scale < 0.0) {
+            Some(row) => Err(stored.error(format!("is {} in row {row}, which is no scale", scales[row])).hint(DAMAGED)),
+            None => Ok(scales),
+        }
     }
 
     /// The projection `<name>.weight`, `[outputs, inputs]`.
@@ -115,6 +157,9 @@ impl<'a> Weights<'a> {
     pub fn packed_matrix(&self, name: &str, outputs: usize, inputs: usize) -> Result<PackedMatrix> {
         let name = format!("{name}.weight");
         let tensor = self.source.get(&name)?;
+        if tensor.is_packed_in_blocks() {
+            return self.mapped_matrix(&tensor, &name, outputs, inputs);
+        }
         if tensor.is_packed() {
             let scale = self.packed_scale(&name)?;
             let repacked = PackedMatrix::repack_in(&self.memory, tensor.bytes, outputs, inputs, scale);
@@ -124,12 +169,26 @@ impl<'a> Weights<'a> {
         PackedMatrix::pack_in(&self.memory, &codes, outputs, inputs, scale)
     }
 
+    /// The blocks of the projection `name` where they lie in the file.
+    fn mapped_matrix(&self, tensor: &StoredTensor<'_>, name: &str, outputs: usize, inputs: usize) -> Result<PackedMatrix> {
+        let matrix = PackedMatrix::from_blocks(tensor.mapped_bytes()?, outputs, inputs, self.packed_scale(name)?);
+        matrix.map_err(|error| tensor.error(error).hint(DAMAGED))
+    }
+
     /// Codes and scale of the projection `name`, in full: those that are packed, or what the quantizer makes of its latent weights.
     ///
     /// # Errors
     /// As [`Self::projection`] has it.
     pub fn codes(&self, name: &str, outputs: usize, inputs: usize) -> Result<TernaryMatrix> {
         let tensor = self.source.get(name)?;
+        if tensor.is_packed_in_blocks() {
+            let matrix = self.mapped_matrix(&tensor, name, outputs, inputs)?;
+            let codes = matrix.unpack();
+            return match codes.iter().any(|code| *code > 1) {
+                true => Err(tensor.error("has bits 3, which are no ternary code").hint(DAMAGED)),
+                false => Ok(TernaryMatrix { codes, scale: matrix.scale() }),
+            };
+        }
         if tensor.is_packed() {
             let codes = unpack(tensor.bytes, outputs, inputs).map_err(|error| tensor.error(error).hint(DAMAGED))?;
             return Ok(TernaryMatrix { codes, scale: self.packed_scale(name)? });
@@ -183,6 +242,14 @@ impl<'a> Weights<'a> {
         }
     }
 
+    /// Refuses packed codes of another shape than that of `[outputs, inputs]` in the form that config.json says.
+    fn require_packed_shape(&self, tensor: &StoredTensor<'_>, outputs: usize, inputs: usize) -> Result<()> {
+        match self.packed {
+            Some(PackedForm::Blocks) => tensor.require_shape(&PackedMatrix::block_shape(outputs, inputs)),
+            _ => tensor.require_shape(&[num_packed_rows(outputs), inputs]),
+        }
+    }
+
     /// What a code of 1 stands for in the packed projection `name`.
     fn packed_scale(&self, name: &str) -> Result<f32> {
         let tensor = self.source.get(name)?;
@@ -196,8 +263,8 @@ impl<'a> Weights<'a> {
         let name = scale_name(name);
         let stored = self.source.get(&name)?;
         scale_of(&stored, |number| match direction {
-            PackedScale::Multiply => number,
-            PackedScale::Divide => 1.0 / number,
+            PackedForm::Multiply | PackedForm::Blocks => number,
+            PackedForm::Divide => 1.0 / number,
         })
     }
 }

@@ -112,6 +112,11 @@ impl PackedMatrix {
         num_bytes.filter(|_| rows.checked_mul(columns).is_some()).ok_or_else(|| Error::input(format!("{rows} rows are too many")))
     }
 
+    /// The bytes of a packed matrix as `[groups, blocks of a group, bytes of a block]`.
+    pub fn block_shape(rows: usize, columns: usize) -> [usize; 3] {
+        [rows.div_ceil(GROUP_ROWS), num_blocks(columns), BLOCK_BYTES]
+    }
+
     /// Outputs of a product.
     pub fn rows(&self) -> usize {
         self.rows

@@ -144,7 +144,11 @@ pub fn read_json(path: &Path) -> Value {
 
 /// Logits of [`TOKENS`] at every position.
 pub fn logits(dir: &Path) -> Vec<f32> {
-    let model = Model::load(dir, &LoadOptions { num_threads: 1, ..LoadOptions::default() }).unwrap();
+    logits_with(dir, &LoadOptions { num_threads: 1, ..LoadOptions::default() })
+}
+
+pub fn logits_with(dir: &Path, options: &LoadOptions) -> Vec<f32> {
+    let model = Model::load(dir, options).unwrap();
     let (mut cache, mut workspace) = (model.new_cache(TOKENS.len()).unwrap(), model.new_workspace(TOKENS.len()));
     let chunk = Chunk { cache: &mut cache, tokens: &TOKENS, logits: Wanted::All };
     model.forward(&mut [chunk], &mut workspace).unwrap().to_vec()

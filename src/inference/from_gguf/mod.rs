@@ -62,6 +62,7 @@ impl GgufModel {
             encoding: Encoding::Blocks(tensor.kind),
             shape,
             bytes: tensor.bytes,
+            file: None,
             interleaved: self.interleaved.filter(|_| has_interleaved_rows),
         })
     }
