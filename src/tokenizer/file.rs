@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 pub const LARGEST_FILE: usize = 64 * 1024 * 1024;
 
 /// A token that a file adds to the vocabulary of its model.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct AddedToken {
     pub id: u32,
     pub content: String,
@@ -24,6 +24,11 @@ pub(super) struct AddedToken {
 }
 
 impl AddedToken {
+    /// Marks it where it has a role, or the name of one that has: some files forget to.
+    pub(super) fn mark_special(&mut self, special_ids: SpecialIds) {
+        self.is_special |= special_ids.contains(self.id) || is_control(&self.content);
+    }
+
     pub(super) fn to_special(&self) -> SpecialToken {
         let [strips_left, strips_right] = self.strips;
         SpecialToken { id: self.id, content: self.content.clone(), strips_left, strips_right }
@@ -62,7 +67,7 @@ impl TokenizerFile {
         let tokens = by_id(&vocabulary, &added)?;
         check_merges(&value["model"], &vocabulary)?;
         let special_ids = SpecialIds::find(&value, &added);
-        added.iter_mut().for_each(|token| token.is_special |= special_ids.contains(token.id) || is_control(&token.content));
+        added.iter_mut().for_each(|token| token.mark_special(special_ids));
         tame(&mut value, &added);
         Ok(Some(Self { value, added, special_ids, tokens }))
     }
@@ -107,7 +112,7 @@ fn id_of(value: &Value, place: impl FnOnce() -> String) -> Result<u32> {
     id.ok_or_else(|| wrong(format!("{} is {}, not an id", place(), shown(value))))
 }
 
-fn added_tokens(value: &Value) -> Result<Vec<AddedToken>> {
+pub(super) fn added_tokens(value: &Value) -> Result<Vec<AddedToken>> {
     let read = |(index, token): (usize, &Value)| {
         let is_set = |key: &str| token[key] == true;
         match token["content"].as_str() {
@@ -185,7 +190,7 @@ fn is_control(content: &str) -> bool {
 }
 
 /// Takes out what would cut or fill texts, make ids random or add tokens, and marks the special tokens that a file forgot to mark.
-fn tame(value: &mut Value, added: &[AddedToken]) {
+pub(super) fn tame(value: &mut Value, added: &[AddedToken]) {
     for key in ["truncation", "padding", "post_processor"] {
         value[key] = Value::Null;
     }

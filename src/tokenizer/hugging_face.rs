@@ -4,7 +4,7 @@
 use super::file::TokenizerFile;
 use super::parting::{PIECE_BYTES, Parting};
 use super::special::{SpecialIds, SpecialToken};
-use super::{byte_level, in_batch};
+use super::{byte_level, in_batch, usual_file};
 use crate::error::catch_panic;
 use crate::{Error, Result};
 use serde::Deserialize;
@@ -50,8 +50,15 @@ impl HuggingFaceTokenizer {
 
     /// Reads a `tokenizer.json`; none for one of this program's character tokenizers.
     pub(super) fn unless_ours(text: &str) -> Result<Option<Self>> {
-        let Some(file) = TokenizerFile::parse(text)? else { return Ok(None) };
-        let library = guarded(|| tokenizers::Tokenizer::deserialize(&file.value)).map_err(|error| error.context("not a tokenizer.json"))?;
+        let usual = catch_panic(|| usual_file::read(text)).unwrap_or_default();
+        let (file, library) = match usual {
+            Some(read) => read,
+            None => {
+                let Some(file) = TokenizerFile::parse(text)? else { return Ok(None) };
+                let library = guarded(|| tokenizers::Tokenizer::deserialize(&file.value));
+                (file, library.map_err(|error| error.context("not a tokenizer.json"))?)
+            }
+        };
         let mut shared = Shared::new(text, library, &file);
         shared.refuse_other_ids(&file)?;
         shared.library.set_encode_special_tokens(true); // what looks special in a text is text

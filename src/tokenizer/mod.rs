@@ -19,6 +19,8 @@ mod special;
 mod stream;
 #[cfg(feature = "text")]
 mod template;
+#[cfg(feature = "text")]
+mod usual_file;
 
 #[cfg(feature = "text")]
 pub use byte_pair::{BytePairOptions, BytePairTraining, LARGEST_SAMPLE};
