@@ -1,7 +1,7 @@
-//! Any bytes as the weights of a small model with packed codes.
+//! Any bytes as the weights of a small model with packed codes, in the layout of others and in that of the kernels.
 #![no_main]
 
-use bitnet::inference::{LoadOptions, Model, StoredModel};
+use bitnet::inference::{Chunk, LoadOptions, Model, StoredModel, Wanted};
 use libfuzzer_sys::fuzz_target;
 
 const CONFIG: &str = r#"{"model_type": "bitnet", "vocab_size": 8, "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1,
@@ -10,9 +10,16 @@ const CONFIG: &str = r#"{"model_type": "bitnet", "vocab_size": 8, "hidden_size":
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(dir) = tempfile::tempdir() else { return };
-    let is_written = std::fs::write(dir.path().join("config.json"), CONFIG).is_ok();
-    if is_written && std::fs::write(dir.path().join("model.safetensors"), bytes).is_ok() {
+    if std::fs::write(dir.path().join("model.safetensors"), bytes).is_err() {
+        return;
+    }
+    for config in [CONFIG, &CONFIG.replace(r#""bitnet", "quantization_mode""#, r#""bitnet-blocks", "quantization_mode""#)] {
+        if std::fs::write(dir.path().join("config.json"), config).is_err() {
+            return;
+        }
         let _ = StoredModel::open(dir.path());
-        let _ = Model::load(dir.path(), &LoadOptions { num_threads: 1, ..LoadOptions::default() });
+        let Ok(model) = Model::load(dir.path(), &LoadOptions { num_threads: 1, ..LoadOptions::default() }) else { continue };
+        let (Ok(mut cache), mut workspace) = (model.new_cache(4), model.new_workspace(4)) else { continue };
+        let _ = model.forward(&mut [Chunk { cache: &mut cache, tokens: &[0, 7], logits: Wanted::All }], &mut workspace);
     }
 });

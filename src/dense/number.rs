@@ -48,7 +48,7 @@ impl Number for i8 {
 }
 
 /// The upper half of a float32.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::AnyBitPattern)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Zeroable, bytemuck::Pod)]
 #[repr(transparent)]
 pub struct Bf16(pub u16);
 

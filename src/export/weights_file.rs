@@ -7,7 +7,6 @@ use crate::inference::{NumberType, StoredModel, StoredParameter};
 use crate::ternary::matrix::PackedMatrix;
 use crate::ternary::packing::{num_packed_rows, pack};
 use crate::ternary::threads::Threads;
-use crate::ternary::weights::TernaryMatrix;
 use serde_json::{Map, json};
 use std::cmp::Reverse;
 use std::io::Write;
@@ -118,33 +117,37 @@ impl<'a> WeightsFile<'a> {
                 Content::Floats(number_type) => tensors
                     .iter()
                     .try_for_each(|tensor| self.model.read_bytes(tensor.parameter, number_type, |bytes| Ok(writer.write_all(bytes)?)))?,
-                Content::Scale => self.write_made(tensors, writer, |matrix, _| Ok(matrix.scale.to_le_bytes().to_vec()))?,
-                Content::Blocks => self.write_made(tensors, writer, |matrix, shape| {
-                    Ok(PackedMatrix::pack(&matrix.codes, shape[0], shape[1], matrix.scale)?.bytes().to_vec())
-                })?,
+                Content::Scale => {
+                    self.write_made(tensors, writer, |parameter| Ok(self.model.scale(parameter)?.to_le_bytes().to_vec()))?;
+                }
+                Content::Blocks => {
+                    self.write_made(tensors, writer, |parameter| Ok(self.model.packed_matrix(parameter)?.bytes().to_vec()))?;
+                }
                 Content::RowCodes => tensors.iter().try_for_each(|tensor| {
                     self.model.read_int8_rows(tensor.parameter, |codes, _| Ok(writer.write_all(bytemuck::cast_slice(codes))?))
                 })?,
                 Content::RowScales => tensors.iter().try_for_each(|tensor| {
                     self.model.read_int8_rows(tensor.parameter, |_, scale| Ok(writer.write_all(&scale.to_le_bytes())?))
                 })?,
-                Content::Codes => self.write_made(tensors, writer, |matrix, shape| pack(&matrix.codes, shape[0], shape[1]))?,
+                Content::Codes => self.write_made(tensors, writer, |parameter| {
+                    pack(&self.model.codes(parameter)?.codes, parameter.shape[0], parameter.shape[1])
+                })?,
             }
         }
         Ok(())
     }
 
-    /// Writes what `make` makes of each quantized projection and its shape; several are quantized at a time.
+    /// Writes what `make` makes of each projection; several are quantized at a time.
     fn write_made(
         &self,
         tensors: &[Tensor<'_>],
         writer: &mut dyn Write,
-        make: impl Fn(TernaryMatrix, &[usize]) -> Result<Vec<u8>> + Sync,
+        make: impl Fn(&StoredParameter) -> Result<Vec<u8>> + Sync,
     ) -> Result<()> {
         for some in tensors.chunks(self.threads.num_threads().min(MOST_AT_A_TIME)) {
             let mut made: Vec<Result<Vec<u8>>> = some.iter().map(|_| Ok(Vec::new())).collect();
             self.threads.for_each(some.iter().zip(&mut made), |(tensor, made)| {
-                *made = self.model.codes(tensor.parameter).and_then(|matrix| make(matrix, &tensor.parameter.shape));
+                *made = make(tensor.parameter);
             });
             for bytes in made {
                 writer.write_all(&bytes?)?;

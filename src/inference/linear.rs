@@ -75,7 +75,7 @@ impl BitLinear {
         let is_inside = model.bit_linear.norm == NormPlacement::Inside;
         let norm = weights.norm_where(is_inside, &format!("{name}.norm"), model.rms_norm_eps)?;
         let matrix = match has_codes(model) {
-            true => Matrix::Packed(weights.packed_matrix(&name, shape.outputs, shape.inputs)?),
+            true => Matrix::Packed(weights.packed_matrix(&format!("{name}.weight"), shape.outputs, shape.inputs)?),
             false => Matrix::Plain(weights.projection(&name, shape.outputs, shape.inputs)?.into()),
         };
         Ok(Self { matrix, norm, activations: model.bit_linear.activations, inputs: shape.inputs })

@@ -9,6 +9,7 @@ use super::tensors::{Encoding, StoredTensor};
 use super::weights::{Weights, is_projection, scale_name};
 use crate::config::{HuggingFaceConfig, WeightQuantizer};
 use crate::gguf::TensorType;
+use crate::ternary::matrix::PackedMatrix;
 use crate::ternary::packing::num_packed_rows;
 use crate::ternary::weights::TernaryMatrix;
 use crate::{Error, Result};
@@ -188,9 +189,7 @@ impl StoredModel {
     /// # Errors
     /// Those of [`Self::read_floats`].
     pub fn read_int8_rows(&self, parameter: &StoredParameter, mut take: impl FnMut(&[i8], f32) -> Result<()>) -> Result<()> {
-        let &[rows, columns] = parameter.shape.as_slice() else {
-            return Err(Error::ours(format!("{} is no table", parameter.name)));
-        };
+        let [rows, columns] = matrix_shape(parameter)?;
         self.weights().with_table(&parameter.name, |stored| {
             let (mut row, mut codes) = (vec![0.0; columns], vec![0; columns]);
             (0..rows).try_for_each(|index| {
@@ -227,16 +226,39 @@ impl StoredModel {
     /// # Errors
     /// The user's: damaged numbers, a projection that is quantized already, or a model whose weights are not quantized.
     pub fn codes(&self, parameter: &StoredParameter) -> Result<TernaryMatrix> {
-        match (self.config().model.bit_linear.weights, parameter.shape.as_slice()) {
-            (WeightQuantizer::None, _) => Err(Error::input(format!("{}: its weights are not quantized", self.dir.display()))),
-            (_, &[outputs, inputs]) => self.weights().codes(&parameter.name, outputs, inputs),
-            _ => Err(Error::ours(format!("{} is no projection", parameter.name))),
+        let [outputs, inputs] = matrix_shape(parameter)?;
+        match self.config().model.bit_linear.weights {
+            WeightQuantizer::None => Err(Error::input(format!("{}: its weights are not quantized", self.dir.display()))),
+            _ => self.weights().codes(&parameter.name, outputs, inputs),
         }
+    }
+
+    /// [`Self::codes`] as the kernels read them.
+    ///
+    /// # Errors
+    /// Those of [`Self::codes`].
+    pub fn packed_matrix(&self, parameter: &StoredParameter) -> Result<PackedMatrix> {
+        let [outputs, inputs] = matrix_shape(parameter)?;
+        self.weights().packed_matrix(&parameter.name, outputs, inputs)
+    }
+
+    /// The scale alone of [`Self::codes`].
+    ///
+    /// # Errors
+    /// Those of [`Self::codes`].
+    pub fn scale(&self, parameter: &StoredParameter) -> Result<f32> {
+        let [outputs, inputs] = matrix_shape(parameter)?;
+        self.weights().scale(&parameter.name, outputs, inputs)
     }
 
     fn weights(&self) -> Weights<'_> {
         Weights::checked(&self.source)
     }
+}
+
+/// Rows and columns.
+fn matrix_shape(parameter: &StoredParameter) -> Result<[usize; 2]> {
+    parameter.shape[..].try_into().map_err(|_| Error::ours(format!("{} is no matrix", parameter.name)))
 }
 
 /// The parameter `name` of files that were checked.

@@ -7,7 +7,7 @@ use super::tensors::Encoding;
 use super::weights::StoredTable;
 use crate::dense::{Int16Rows, Level, int8_products, products};
 use crate::ternary::bytes::SharedBytes;
-use crate::ternary::large_pages::vec_on_large_pages;
+use crate::ternary::large_pages::zeros_on_large_pages;
 use crate::ternary::threads::Threads;
 use crate::{Error, Result};
 use bytemuck::AnyBitPattern;
@@ -50,13 +50,6 @@ impl TableScratch {
     pub fn num_bytes(&self) -> usize {
         size_of_val(&self.products[..]) + self.numbers.num_bytes()
     }
-}
-
-/// `length` times `value`, on large pages.
-fn filled<T: Clone>(length: usize, value: T) -> Vec<T> {
-    let mut filled = vec_on_large_pages(length);
-    filled.resize(length, value);
-    filled
 }
 
 /// Calls `keep` with each row of `stored`, its index in its piece, and the piece's place; pieces have [`ROWS`] rows and are shared among threads.
@@ -166,20 +159,20 @@ impl Table {
         let is_bfloat16 = format == HeadFormat::Bfloat16 || format == HeadFormat::AsStored && tensor.is_bfloat16();
         let piece = ROWS * columns;
         let numbers = if is_bfloat16 {
-            let mut numbers = filled(rows * columns, Bf16::default());
+            let mut numbers = zeros_on_large_pages(rows * columns);
             for_each_row(stored, threads, numbers.chunks_mut(piece), |numbers, index, row| {
                 let place = numbers[index * columns..].iter_mut();
                 place.zip(row).for_each(|(kept, number)| *kept = Bf16::from_f32(*number));
             })?;
             Numbers::Bfloat16(Kept::Read(numbers))
         } else if format == HeadFormat::Int8 {
-            let (mut codes, mut scales) = (filled(rows * columns, 0), vec![0.0; rows]);
+            let (mut codes, mut scales) = (zeros_on_large_pages(rows * columns), vec![0.0; rows]);
             for_each_row(stored, threads, codes.chunks_mut(piece).zip(scales.chunks_mut(ROWS)), |(codes, scales), index, row| {
                 scales[index] = int8_row(row, &mut codes[index * columns..]);
             })?;
             Numbers::Int8 { codes: Kept::Read(codes), scales }
         } else {
-            let mut numbers = filled(rows * columns, 0.0);
+            let mut numbers = zeros_on_large_pages(rows * columns);
             for_each_row(stored, threads, numbers.chunks_mut(piece), |numbers, index, row| {
                 numbers[index * columns..][..columns].copy_from_slice(row);
             })?;

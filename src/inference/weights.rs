@@ -150,22 +150,21 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// The codes of the projection `<name>.weight`, `[outputs, inputs]`, as kernels read them.
+    /// The codes of the projection `name`, `[outputs, inputs]`, as kernels read them.
     ///
     /// # Errors
     /// As [`Self::projection`] has it.
     pub fn packed_matrix(&self, name: &str, outputs: usize, inputs: usize) -> Result<PackedMatrix> {
-        let name = format!("{name}.weight");
-        let tensor = self.source.get(&name)?;
+        let tensor = self.source.get(name)?;
         if tensor.is_packed_in_blocks() {
-            return self.mapped_matrix(&tensor, &name, outputs, inputs);
+            return self.mapped_matrix(&tensor, name, outputs, inputs);
         }
         if tensor.is_packed() {
-            let scale = self.packed_scale(&name)?;
+            let scale = self.packed_scale(name)?;
             let repacked = PackedMatrix::repack_in(&self.memory, tensor.bytes, outputs, inputs, scale);
             return repacked.map_err(|error| tensor.error(error).hint(DAMAGED));
         }
-        let TernaryMatrix { codes, scale } = self.codes(&name, outputs, inputs)?;
+        let TernaryMatrix { codes, scale } = self.codes(name, outputs, inputs)?;
         PackedMatrix::pack_in(&self.memory, &codes, outputs, inputs, scale)
     }
 
@@ -205,6 +204,18 @@ impl<'a> Weights<'a> {
             _ => ternary_absmean(&floats),
         };
         quantized.map_err(|error| tensor.error(error))
+    }
+
+    /// The scale alone of [`Self::codes`]: where codes are packed, none of them is read.
+    ///
+    /// # Errors
+    /// As [`Self::projection`] has it.
+    pub fn scale(&self, name: &str, outputs: usize, inputs: usize) -> Result<f32> {
+        let tensor = self.source.get(name)?;
+        match tensor.is_packed() || tensor.is_packed_in_blocks() {
+            true => self.packed_scale(name),
+            false => Ok(self.codes(name, outputs, inputs)?.scale),
+        }
     }
 
     /// The latent weights of the projection `name`, in full.

@@ -1,6 +1,7 @@
 //! Memory that is read again and again from end to end, such as weights: on pages of 2 MiB where the system has them, one thread
 //! reads it in a sixth less time, as the processor finds it faster.
 
+use bytemuck::Zeroable;
 use bytes::BytesMut;
 use std::sync::{Mutex, PoisonError};
 
@@ -14,6 +15,13 @@ pub fn vec_on_large_pages<T>(capacity: usize) -> Vec<T> {
     let mut vec = Vec::with_capacity(capacity);
     prefer_large_pages(vec.spare_capacity_mut());
     vec
+}
+
+/// `length` zeros on large pages if there are some. No page is touched: that is left to whoever writes, on as many threads as there are.
+pub fn zeros_on_large_pages<T: Zeroable>(length: usize) -> Vec<T> {
+    let mut zeros = bytemuck::zeroed_vec(length);
+    prefer_large_pages(&mut zeros[..]);
+    zeros
 }
 
 /// Memory that many small owners share, so that all of it is on large pages. Each part is freed with the last of its piece.
@@ -77,6 +85,14 @@ mod tests {
         }
         assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [1, 64, 65, 0, 4 << 20, PIECE_BYTES, PIECE_BYTES + 1, 7]);
         assert!(parts.iter().enumerate().all(|(index, part)| part.iter().all(|byte| *byte == index as u8 + 1)));
+    }
+
+    #[test]
+    fn zeros_are_zeros() {
+        for length in [0, 1, 5000, 3 << 20] {
+            let zeros = zeros_on_large_pages::<u32>(length);
+            assert!(zeros.len() == length && zeros.iter().all(|number| *number == 0));
+        }
     }
 
     #[test]
