@@ -23,8 +23,9 @@ Examples:
   export models/mine --to huggingface --dtype bfloat16 -o out
   export --to packed -o out --force            the newest run, in place of an earlier export
 
-transformers 4.52 and newer load the first two forms, every command here loads all. The folder's path is
-printed on stdout; the licence in its model card, README.md, is left for you to choose.";
+transformers 4.52 and newer load what --to huggingface and --to packed write;
+generate, chat, serve and inspect load all. The path of what was written is printed
+on stdout; the licence in a folder's model card, README.md, is left for you to choose.";
 
 /// Of the loss curve in the model card.
 const CURVE: PlotOptions = PlotOptions { x_axis: XAxis::Steps, smooth: 0.9, is_log: false };
@@ -96,6 +97,10 @@ fn export(arguments: &Arguments) -> Result<ExitCode> {
     };
     if arguments.projections.is_some() || arguments.embedding != EmbeddingType::F16 {
         return Err(Error::input("--type and --embedding are for GGUF files").hint("take --to gguf, or --dtype"));
+    }
+    if arguments.dtype == FloatType::Int8 && form != WeightForm::Blocks {
+        let message = "--dtype int8 is for folders in the layout of our kernels";
+        return Err(Error::input(message).hint("take --to blocks, or another --dtype"));
     }
     if !arguments.force {
         // Before anything is fetched.

@@ -1,48 +1,18 @@
-//! `export` as a process: every folder computes what its source does, say how they came to be, and are written only where they may be.
+//! `export` as a process: what it writes computes what its source does, says how it came to be, and is written only where it may be.
 
 mod folders;
 
 use bitnet::config::{Activation, ActivationQuantizer, LatentAttention, ModelConfig, NormPlacement, WeightQuantizer};
 use bitnet::config::{Attention, BitLinearConfig};
-use bitnet::inference::{HeadFormat, LoadOptions};
 use bitnet::run::{CheckpointLabel, CheckpointStore, EvaluationRow, Fingerprints, Log, MetricsRow, NewFile, RunDirectory};
 use bitnet::storage::DISK;
-use bitnet::ternary::matrix::PackedMatrix;
 use bitnet::ternary::packing::unpack;
-use bitnet::ternary::weights::{TernaryMatrix, ternary_absmean};
+use bitnet::ternary::weights::ternary_absmean;
 use folders::*;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-
-struct Place {
-    dir: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn model(&self, name: &str, model: &ModelConfig) -> PathBuf {
-        write_own(&self.path().join(name), model)
-    }
-
-    /// `export NAME --to form -o OUTPUT`: the output's path, and what was said on stderr.
-    #[track_caller]
-    fn export(&self, name: &str, form: &str, output: &str, more: &[&str]) -> (PathBuf, String) {
-        let arguments = [&[name, "--to", form, "-o", output], more].concat();
-        let (stdout, stderr) = succeeds("export", self.path(), &arguments);
-        assert_eq!(stdout, format!("{output}\n"));
-        (self.path().join(output), stderr)
-    }
-}
+use std::path::Path;
 
 /// Every shape that transformers computes.
 fn shared_with_transformers() -> [ModelConfig; 4] {
@@ -100,65 +70,6 @@ fn packed_codes_and_scales_are_those_of_the_reference_quantizer() {
     assert_eq!(read_json(&output.join("config.json"))["quantization_config"], quantization);
     let size = fs::metadata(output.join("model.safetensors")).unwrap().len();
     assert!(stderr.contains(&format!("{}.{} kB of weights", size / 1000, (size % 1000) / 100)), "{size}: {stderr}");
-}
-
-/// Where numbers begin in the folder's file, and where those of each tensor do from there.
-fn offsets(dir: &Path) -> (usize, BTreeMap<String, usize>) {
-    let bytes = fs::read(dir.join("model.safetensors")).unwrap();
-    let (length, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
-    (8 + length, metadata.tensors().into_iter().map(|(name, info)| (name, info.data_offsets.0)).collect())
-}
-
-#[test]
-fn blocks_are_those_of_the_kernels_and_lie_at_cache_lines_of_the_file() {
-    let place = Place::new();
-    place.model("mine", &bare());
-    let (output, _) = place.export("mine", "blocks", "out", &[]);
-    let (latent, found) = (tensors(&bare(), 1), read_tensors(&output));
-    let (start, offsets) = offsets(&output);
-    assert_eq!(start % 4096, 0);
-    for (name, (shape, numbers)) in latent.iter().filter(|(_, (shape, _))| shape.len() == 2) {
-        assert_eq!(offsets[name] % 64, 0, "{name}");
-        if name.contains(".layers.") {
-            let TernaryMatrix { codes, scale } = ternary_absmean(numbers).unwrap();
-            let matrix = PackedMatrix::pack(&codes, shape[0], shape[1], scale).unwrap();
-            let shape = vec![shape[0].div_ceil(16), shape[1].div_ceil(16), 64];
-            assert_eq!(found[name], (Dtype::U8, shape, matrix.bytes().to_vec()), "{name}");
-            assert_eq!(found[&format!("{name}_scale")], as_f32(&(vec![1], vec![scale])), "{name}");
-        }
-    }
-    assert_eq!(read_json(&output.join("config.json"))["quantization_config"], json!({"quant_method": "bitnet-blocks"}));
-    let card = fs::read_to_string(output.join("README.md")).unwrap();
-    assert!(
-        card.contains("Not with transformers: its weights lie as bitnet's kernels read them") && !card.contains("library_name"),
-        "{card}"
-    );
-    let (packed, _) = place.export("out", "packed", "packed", &[]);
-    assert_eq!(read_tensors(&packed), read_tensors(&place.export("mine", "packed", "directly", &[]).0));
-}
-
-#[test]
-fn embedding_and_head_of_blocks_can_be_int8_and_compute_what_loading_them_as_int8_does() {
-    let place = Place::new();
-    for (name, model) in [("tied", config()), ("not-tied", bare())] {
-        let source = place.model(name, &model);
-        let (output, _) = place.export(name, "blocks", &format!("{name}-out"), &["--dtype", "int8"]);
-        let options = LoadOptions { head_format: HeadFormat::Int8, ..LoadOptions::default() };
-        let expected = logits_with(&source, &options);
-        assert!(logits(&output) == expected && logits_with(&output, &options) == expected, "{name}");
-        let found = read_tensors(&output);
-        let embedding = &found["model.embed_tokens.weight"];
-        assert_eq!((embedding.0, &embedding.1), (Dtype::I8, &vec![36, 48]));
-        assert_eq!(found["model.embed_tokens.weight_scale"].1, [36]);
-        assert_eq!(found["model.norm.weight"].0, Dtype::F32, "norms stay");
-        let (packed, _) = place.export(&format!("{name}-out"), "packed", &format!("{name}-packed"), &[]);
-        let (found, expected) = (logits(&packed), logits_with(&source, &LoadOptions { head_format: HeadFormat::Float32, ..options }));
-        let apart = found.iter().zip(&expected).map(|(found, expected)| (found - expected).abs()).fold(0f32, f32::max);
-        let largest = expected.iter().fold(0f32, |largest, logit| largest.max(logit.abs()));
-        assert!(apart < 0.1 * largest && apart > 0.0, "codes of 8 bits are numbers again: {apart} of {largest}");
-    }
-    let message = refusal("export", place.path(), &["tied", "--to", "packed", "-o", "out", "--dtype", "int8"]);
-    assert!(message.contains("for folders in the layout of the kernels alone") && message.contains("--to blocks"), "{message}");
 }
 
 #[test]

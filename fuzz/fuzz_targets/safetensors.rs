@@ -1,7 +1,8 @@
 //! Any bytes as the weights of a small model with packed codes, in the layout of others and in that of the kernels.
 #![no_main]
 
-use bitnet::inference::{Chunk, LoadOptions, Model, StoredModel, Wanted};
+use bitnet::inference::{Chunk, Inspection, LoadOptions, Model, StoredModel, Wanted};
+use bitnet::ternary::threads::Threads;
 use libfuzzer_sys::fuzz_target;
 
 const CONFIG: &str = r#"{"model_type": "bitnet", "vocab_size": 8, "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1,
@@ -17,7 +18,12 @@ fuzz_target!(|bytes: &[u8]| {
         if std::fs::write(dir.path().join("config.json"), config).is_err() {
             return;
         }
-        let _ = StoredModel::open(dir.path());
+        if let (Ok(stored), Ok(threads)) = (StoredModel::open(dir.path()), Threads::new(1)) {
+            let _ = Inspection::of(&stored, &threads);
+            let is_table = |name: &str| name == "model.embed_tokens.weight";
+            let table = stored.parameters().iter().find(|parameter| is_table(&parameter.name));
+            let _ = table.map(|table| stored.read_int8_rows(table, |_, _| Ok(())));
+        }
         let Ok(model) = Model::load(dir.path(), &LoadOptions { num_threads: 1, ..LoadOptions::default() }) else { continue };
         let (Ok(mut cache), mut workspace) = (model.new_cache(4), model.new_workspace(4)) else { continue };
         let _ = model.forward(&mut [Chunk { cache: &mut cache, tokens: &[0, 7], logits: Wanted::All }], &mut workspace);

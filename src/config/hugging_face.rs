@@ -14,7 +14,8 @@ const LARGEST_FILE: usize = 256 * 1024;
 /// Initial weights have no bearing on a trained model, so old files without the key get the usual value.
 const USUAL_INITIALIZER_RANGE: f64 = 0.02;
 
-/// The quantization method of folders whose codes are in blocks. transformers knows none of that name, and refuses them.
+/// The quantization method of folders whose codes are in blocks. transformers knows none of that name; it says so, and that shapes do not
+/// fit.
 pub const BLOCKS_METHOD: &str = "bitnet-blocks";
 
 /// Ids of the tokens that begin and end a text; none where the tokenizer has no such token.
@@ -248,7 +249,7 @@ impl File {
         Ok(TokenIds { bos: first("bos_token_id")?, eos: first("eos_token_id")? })
     }
 
-    /// `offline` means packed codes. A bitnet quantization without a mode is as old as the mode, and packed.
+    /// `offline` means packed codes, and so does our own method. A bitnet quantization without a mode is as old as the mode, and packed.
     fn packed(&self) -> Result<Option<PackedForm>> {
         match self.nested("quantization_config", "quant_method") {
             Some("bitnet") => {}

@@ -59,7 +59,7 @@ impl Int16Rows {
 /// The largest number with which no lane of 32 bits can overflow: each adds up two products of every vector.
 fn largest_number(columns: usize) -> f32 {
     let products = 2 * columns.div_ceil(CODES).max(1) as i32;
-    // -128 never is a code; a row of it would still fit.
+    // -128 is no code that we write; a row of it fits all the same.
     (i32::MAX / (128 * products)).min(i32::from(i16::MAX)) as f32
 }
 

@@ -4,6 +4,7 @@
 use super::folder::ExportOptions;
 use super::{Provenance, WeightForm};
 use crate::config::{Attention, ModelConfig, NormPlacement};
+use crate::inference::NumberType;
 use std::fmt::Write;
 
 /// Where the loss curve lies, beside the card.
@@ -14,6 +15,8 @@ pub(super) struct Card<'a> {
     pub name: &'a str,
     pub model: &'a ModelConfig,
     pub options: &'a ExportOptions<'a>,
+    /// Of embedding and head.
+    pub table_type: NumberType,
     /// Why transformers cannot run it; none where it can.
     pub obstacle: Option<&'a str>,
 }
@@ -80,6 +83,11 @@ impl Card<'_> {
             (_, true) => "before each block's parts, and sub-norms",
             (_, false) => "before each block's parts",
         };
+        let tables = match self.table_type {
+            NumberType::Int8Rows => "8 bits, and a scale a row",
+            NumberType::Bfloat16 => "bfloat16",
+            _ => "float32",
+        };
         vec![
             ("parameters", model.num_parameters().to_string()),
             ("layers", model.num_hidden_layers.to_string()),
@@ -91,6 +99,7 @@ impl Card<'_> {
             ("context", model.max_position_embeddings.to_string()),
             ("rotary base", model.rope_theta.to_string()),
             ("weights", key(&model.bit_linear.weights)),
+            ("embedding and head", tables.to_owned()),
             ("activations", key(&model.bit_linear.activations)),
         ]
     }

@@ -55,7 +55,7 @@ pub struct Exported {
 /// of a model without quantized weights; damaged files. Ours: a failed write.
 pub fn export_folder(fs: &dyn FileSystem, model: &StoredModel, options: &ExportOptions<'_>, output: &Path) -> Result<Exported> {
     let obstacle = obstacle(&model.config().model, options.form);
-    refuse_impossible(model, options, obstacle.as_deref())?;
+    refuse_impossible(model, options.form, obstacle.as_deref())?;
     let mut warnings = Vec::new();
     if let (Some(obstacle), false) = (&obstacle, options.form == WeightForm::Blocks) {
         warnings.push(format!("only bitnet computes this model; {obstacle}"));
@@ -63,12 +63,16 @@ pub fn export_folder(fs: &dyn FileSystem, model: &StoredModel, options: &ExportO
     if options.form == WeightForm::Latent && options.float_type == FloatType::Bfloat16 {
         warnings.push("latent weights are rounded to bfloat16, which changes some of their codes".to_owned());
     }
+    if options.float_type == FloatType::Int8 {
+        warnings.push("embedding and head are rounded to 8 bits, and a scale a row".to_owned());
+    }
     let name = output.file_name().unwrap_or_default().to_string_lossy();
-    let card = Card { name: &name, model: &model.config().model, options, obstacle: obstacle.as_deref() };
+    let weights = WeightsFile::new(model, options.form, options.float_type, options.threads)?;
+    let (table_type, obstacle) = (weights.table_type(), obstacle.as_deref());
+    let card = Card { name: &name, model: &model.config().model, options, table_type, obstacle };
     let mut files = text_files(model, None)?;
     files.push(("README.md".to_owned(), card.page().into_bytes()));
     files.extend(options.loss_curve.map(|picture| (LOSS_CURVE.to_owned(), picture.to_vec())));
-    let weights = WeightsFile::new(model, options.form, options.float_type, options.threads)?;
     write_folder(fs, &weights, &mut files, output)?;
     warnings.extend(missing_tokenizer(&files));
     Ok(Exported { num_bytes: weights.size(), warnings })
@@ -93,12 +97,7 @@ pub fn import_folder(
     Ok(Exported { num_bytes: weights.size(), warnings: missing_tokenizer(&files).into_iter().collect() })
 }
 
-fn refuse_impossible(model: &StoredModel, options: &ExportOptions<'_>, obstacle: Option<&str>) -> Result<()> {
-    let form = options.form;
-    if options.float_type == FloatType::Int8 && form != WeightForm::Blocks {
-        let message = "embedding and head in 8 bits are for folders in the layout of the kernels alone";
-        return Err(Error::input(message).hint("take --to blocks, or another --dtype"));
-    }
+fn refuse_impossible(model: &StoredModel, form: WeightForm, obstacle: Option<&str>) -> Result<()> {
     let place = model.dir().display();
     let is_quantized = model.config().model.bit_linear.weights != WeightQuantizer::None;
     match (form, obstacle) {

@@ -42,6 +42,7 @@ pub fn layout_of(model: &StoredModel) -> Result<Layout> {
     let value: Value = serde_json::from_slice(&text)?;
     let config = model.config();
     Ok(match (model.has_packed_codes(), config.packed) {
+        (_, Some(PackedForm::Blocks)) => Layout::Ours,
         _ if value["bitnet"].is_object() => Layout::Ours,
         (true, Some(PackedForm::Divide)) => Layout::DividingScale,
         (true, _) => Layout::MicrosoftPacked,

@@ -21,7 +21,8 @@ const LENGTH_BYTES: usize = 8;
 /// The type of the numbers that are not packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum FloatType {
-    /// float32 or bfloat16, whichever the source has; half precision becomes float32.
+    /// float32 or bfloat16, whichever the source has; half precision becomes float32, and so do 8 bits except in the layout of the
+    /// kernels.
     #[default]
     AsStored,
     /// Four bytes a number.
@@ -76,15 +77,15 @@ impl<'a> WeightsFile<'a> {
                     add(format!("{name}_scale"), vec![1], Content::Scale);
                     add(name, PackedMatrix::block_shape(outputs, inputs).to_vec(), Content::Blocks);
                 }
-                (WeightForm::Blocks, &[rows, columns]) if float_type == FloatType::Int8 => {
+                (WeightForm::Blocks, &[rows, columns]) if is_int8(parameter, float_type) => {
                     add(format!("{name}_scale"), vec![rows], Content::RowScales);
                     add(name, vec![rows, columns], Content::RowCodes);
                 }
                 (_, shape) => add(name, shape.to_vec(), Content::Floats(number_type(parameter, float_type))),
             }
         }
-        // What is mapped first, beginning at a cache line; then wider numbers first, so that each lies at a multiple of its width, as
-        // readers expect.
+        // What is mapped first, which begins at a cache line if sizes are multiples of one; then wider numbers first, so that each lies at
+        // a multiple of its width, as readers of others expect.
         let is_mapped = |tensor: &Tensor<'_>| form == WeightForm::Blocks && tensor.parameter.shape.len() == 2 && !tensor.content.is_scale();
         let rank = |tensor: &Tensor<'_>| {
             let content = tensor.content;
@@ -104,6 +105,16 @@ impl<'a> WeightsFile<'a> {
     pub fn type_name(&self) -> &'static str {
         let is_float32 = |tensor: &Tensor<'_>| tensor.content == Content::Floats(NumberType::Float32);
         if self.tensors.iter().any(is_float32) { "float32" } else { "bfloat16" }
+    }
+
+    /// The type of embedding and head.
+    pub fn table_type(&self) -> NumberType {
+        let is_table = |tensor: &&Tensor<'_>| tensor.parameter.shape.len() == 2 && !tensor.parameter.is_projection;
+        match self.tensors.iter().find(is_table).map(|tensor| tensor.content) {
+            Some(Content::RowCodes | Content::RowScales) => NumberType::Int8Rows,
+            Some(Content::Floats(number_type)) => number_type,
+            _ => NumberType::Float32,
+        }
     }
 
     /// Writes the whole file; of projections only a few are in memory at a time.
@@ -157,10 +168,15 @@ impl<'a> WeightsFile<'a> {
     }
 }
 
+/// Whether a table in the layout of the kernels becomes codes of 8 bits, or stays so.
+fn is_int8(parameter: &StoredParameter, float_type: FloatType) -> bool {
+    float_type == FloatType::Int8 || float_type == FloatType::AsStored && parameter.number_type == NumberType::Int8Rows
+}
+
 fn number_type(parameter: &StoredParameter, float_type: FloatType) -> NumberType {
     match float_type {
         FloatType::Bfloat16 => NumberType::Bfloat16,
-        FloatType::AsStored if parameter.number_type == NumberType::Bfloat16 => NumberType::Bfloat16,
+        FloatType::AsStored | FloatType::Int8 if parameter.number_type == NumberType::Bfloat16 => NumberType::Bfloat16,
         _ => NumberType::Float32,
     }
 }

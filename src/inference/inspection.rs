@@ -37,7 +37,7 @@ pub struct Inspection {
 pub struct TensorInspection {
     /// Its whole name.
     pub name: String,
-    /// `F32`, `BF16`, `F16`, or `2-bit` for packed codes.
+    /// `F32`, `BF16`, `F16`, or `2-bit` and `8-bit` for codes; of a GGUF file, as that calls it.
     #[serde(rename = "type")]
     pub type_name: &'static str,
     /// As the model has it.

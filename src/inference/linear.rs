@@ -15,6 +15,8 @@ use crate::{Error, Result};
 
 /// The least magnitude that a row is scaled by, as the reference quantizer has it.
 const LEAST_MAGNITUDE: f32 = 1e-5;
+/// What it means when features are not finite.
+const DAMAGED_WEIGHTS: &str = "the model's weights are damaged: `inspect` says where";
 /// Rows of a plain matrix that a thread takes at a time.
 const PLAIN_ROWS: usize = 16;
 
@@ -128,7 +130,7 @@ impl BitLinear {
                 floats.chunks_exact(self.inputs).for_each(|row| scales.push(int4_codes(row, codes)));
                 int8_rows.set_codes(codes, self.inputs, scales)
             }
-            _ => int8_rows.quantize_on(floats, self.inputs, threads),
+            _ => int8_rows.quantize_on(floats, self.inputs, threads).map_err(|error| error.hint(DAMAGED_WEIGHTS)),
         }
     }
 

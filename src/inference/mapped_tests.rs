@@ -65,6 +65,33 @@ fn blocks_compute_what_latent_weights_do() {
     }
 }
 
+#[test]
+fn tables_in_bfloat16_and_at_odd_places_of_a_file_compute_the_same() {
+    let mut tensors = random_tensors(&small(), 6);
+    tensors.get_mut(EMBEDDING).unwrap().1.iter_mut().for_each(|number| *number = f32::from_bits(number.to_bits() & 0xffff_0000));
+    let expected = logits(&Model::load(write_folder(&small(), &tensors).path(), &OPTIONS).unwrap()).unwrap();
+    let wide = in_blocks(&tensors, false);
+    let mut narrow = wide.clone();
+    let upper_halves = wide[EMBEDDING].2.as_chunks::<4>().0.iter().flat_map(|bytes| [bytes[2], bytes[3]]).collect();
+    narrow.insert(EMBEDDING.into(), (Dtype::BF16, wide[EMBEDDING].1.clone(), upper_halves));
+    for (files, head_format) in [(wide, HeadFormat::AsStored), (narrow.clone(), HeadFormat::AsStored), (narrow, HeadFormat::Float32)] {
+        let blocks = folder_of(&config(), &files);
+        let path = blocks.path().join("model.safetensors");
+        let even = fs::read(&path).unwrap();
+        let length = u64::from_le_bytes(even[..8].try_into().unwrap());
+        // A byte more before the numbers.
+        let odd = [&(length + 1).to_le_bytes()[..], &even[8..8 + length as usize], b" ", &even[8 + length as usize..]].concat();
+        let options = LoadOptions { head_format, ..OPTIONS };
+        for bytes in [even, odd] {
+            fs::write(&path, bytes).unwrap();
+            let found = logits(&Model::load(blocks.path(), &options).unwrap()).unwrap();
+            let apart = found.iter().zip(&expected).fold(0f32, |most, (found, expected)| most.max((found - expected).abs()));
+            // A head in bfloat16 sums in another order.
+            assert!(apart <= 1e-4, "{head_format:?}: {apart}");
+        }
+    }
+}
+
 /// Where the numbers of a tensor lie in the folder's file.
 fn place(dir: &Path, name: &str) -> std::ops::Range<usize> {
     let bytes = fs::read(dir.join("model.safetensors")).unwrap();
@@ -117,6 +144,11 @@ fn what_does_not_fit_is_refused() {
         *files = in_blocks(&random_tensors(&small(), 3), false);
     });
     assert!(message.contains("has shape [3, 3, 64], expected [12, 48]"), "{message}");
+    let message = refusal_of(|config, files| {
+        config.as_object_mut().unwrap().remove("quantization_config");
+        *files = in_blocks(&random_tensors(&small(), 3), false);
+    });
+    assert!(message.contains("does not say how weight_scale applies"), "{message}");
     let message = refusal_of(|_, files| _ = files.insert(Q_PROJ.into(), (Dtype::U8, vec![12, 48], vec![0; 576])));
     assert!(message.contains(Q_PROJ) && message.contains("has shape [12, 48], expected [3, 3, 64]"), "{message}");
     let message = refusal_of(|_, files| _ = files.remove(&format!("{Q_PROJ}_scale")));
@@ -125,7 +157,8 @@ fn what_does_not_fit_is_refused() {
     assert!(message.contains("embed_tokens.weight_scale is missing"), "{message}");
     let message = refusal_of(|_, files| _ = files.insert(EMBEDDING_SCALE.into(), as_f32(&(vec![36], vec![1.0; 36]))));
     assert!(message.contains("has shape [36], expected [37]"), "{message}");
-    for (scale, told) in [(-1.0, "is -1 in row 5, which is no scale"), (f32::NAN, "holds NaN at position 5")] {
+    let no_scales = [(-1.0, "is -1 in row 5, which is no scale"), (f32::NAN, "holds NaN at position 5"), (3e38, "in row 5, which is no")];
+    for (scale, told) in no_scales {
         let mut scales = vec![1.0; 37];
         scales[5] = scale;
         let message = refusal_of(|_, files| _ = files.insert(EMBEDDING_SCALE.into(), as_f32(&(vec![37], scales))));
@@ -141,7 +174,8 @@ fn numbers_that_are_not_finite_are_told_when_they_are_computed_with() {
     let mut tensors = random_tensors(&small(), 4);
     tensors.get_mut(EMBEDDING).unwrap().1[48 * 9] = f32::NAN; // of a token that is read
     let model = Model::load(folder_of(&config(), &in_blocks(&tensors, false)).path(), &OPTIONS).unwrap();
-    assert!(logits(&model).unwrap_err().to_string().contains("finite"));
+    let message = logits(&model).unwrap_err().to_string();
+    assert!(message.contains("only finite numbers") && message.contains("hint: the model's weights are damaged"), "{message}");
 }
 
 #[test]

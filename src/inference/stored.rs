@@ -44,7 +44,7 @@ pub enum NumberType {
 }
 
 impl NumberType {
-    /// As it is called in tables: safetensors' name, or `2-bit`.
+    /// As it is called in tables: safetensors' name, or `2-bit` and `8-bit` for codes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Float32 => "F32",
@@ -184,13 +184,18 @@ impl StoredModel {
         })
     }
 
-    /// Calls `take` with the 8-bit codes of each row of embedding or head, and what a code of 1 stands for in it.
+    /// Calls `take` with the 8-bit codes of each row of embedding or head, and what a code of 1 stands for in it: those that are stored, or
+    /// those that its numbers become.
     ///
     /// # Errors
     /// Those of [`Self::read_floats`].
     pub fn read_int8_rows(&self, parameter: &StoredParameter, mut take: impl FnMut(&[i8], f32) -> Result<()>) -> Result<()> {
         let [rows, columns] = matrix_shape(parameter)?;
         self.weights().with_table(&parameter.name, |stored| {
+            if let Some(scales) = &stored.scales {
+                let codes: &[i8] = bytemuck::cast_slice(stored.tensor.bytes);
+                return codes.chunks(columns.max(1)).zip(scales).try_for_each(|(codes, scale)| take(codes, *scale));
+            }
             let (mut row, mut codes) = (vec![0.0; columns], vec![0; columns]);
             (0..rows).try_for_each(|index| {
                 stored.read_floats(index * columns, &mut row)?;
@@ -226,11 +231,8 @@ impl StoredModel {
     /// # Errors
     /// The user's: damaged numbers, a projection that is quantized already, or a model whose weights are not quantized.
     pub fn codes(&self, parameter: &StoredParameter) -> Result<TernaryMatrix> {
-        let [outputs, inputs] = matrix_shape(parameter)?;
-        match self.config().model.bit_linear.weights {
-            WeightQuantizer::None => Err(Error::input(format!("{}: its weights are not quantized", self.dir.display()))),
-            _ => self.weights().codes(&parameter.name, outputs, inputs),
-        }
+        let [outputs, inputs] = self.codes_shape(parameter)?;
+        self.weights().codes(&parameter.name, outputs, inputs)
     }
 
     /// [`Self::codes`] as the kernels read them.
@@ -238,8 +240,12 @@ impl StoredModel {
     /// # Errors
     /// Those of [`Self::codes`].
     pub fn packed_matrix(&self, parameter: &StoredParameter) -> Result<PackedMatrix> {
-        let [outputs, inputs] = matrix_shape(parameter)?;
-        self.weights().packed_matrix(&parameter.name, outputs, inputs)
+        let [outputs, inputs] = self.codes_shape(parameter)?;
+        let matrix = self.weights().packed_matrix(&parameter.name, outputs, inputs)?;
+        match matrix.find_no_code() {
+            Some(index) => Err(self.source.get(&parameter.name)?.no_code(index)),
+            None => Ok(matrix),
+        }
     }
 
     /// The scale alone of [`Self::codes`].
@@ -247,8 +253,16 @@ impl StoredModel {
     /// # Errors
     /// Those of [`Self::codes`].
     pub fn scale(&self, parameter: &StoredParameter) -> Result<f32> {
-        let [outputs, inputs] = matrix_shape(parameter)?;
+        let [outputs, inputs] = self.codes_shape(parameter)?;
         self.weights().scale(&parameter.name, outputs, inputs)
+    }
+
+    /// Outputs and inputs of a projection that has codes.
+    fn codes_shape(&self, parameter: &StoredParameter) -> Result<[usize; 2]> {
+        match self.config().model.bit_linear.weights {
+            WeightQuantizer::None => Err(Error::input(format!("{}: its weights are not quantized", self.dir.display()))),
+            _ => matrix_shape(parameter),
+        }
     }
 
     fn weights(&self) -> Weights<'_> {

@@ -26,7 +26,7 @@ const LARGEST_CODE: f32 = 127.0;
 /// How the numbers of embedding and head are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum HeadFormat {
-    /// bfloat16 where the file has bfloat16, else float32.
+    /// bfloat16 or 8 bits where the file has them, else float32.
     #[default]
     AsStored,
     /// Four bytes a number.

@@ -161,6 +161,12 @@ impl StoredTensor<'_> {
         Error::input(format!("{}: tensor {} {message}", self.path.display(), self.name))
     }
 
+    /// The error of packed codes whose byte at `index` has bits that are none.
+    pub fn no_code(&self, index: usize) -> Error {
+        let byte = self.bytes.get(index).copied().unwrap_or_default();
+        self.error(format!("byte {index} is {byte:#04x}, and bits 3 are no ternary code")).hint(super::weights::DAMAGED)
+    }
+
     /// Refuses another shape than `[rows, columns]` or `[size]`.
     pub fn require_shape(&self, shape: &[usize]) -> Result<()> {
         match self.shape == shape {
@@ -169,14 +175,19 @@ impl StoredTensor<'_> {
         }
     }
 
+    /// Whether it is bytes, which are packed codes.
+    pub fn is_bytes(&self) -> bool {
+        self.encoding == Encoding::Plain(Dtype::U8)
+    }
+
     /// Whether it is ternary codes, four in a byte, as a safetensors file of others has them: `[ceil(rows / 4), columns]`.
     pub fn is_packed(&self) -> bool {
-        self.encoding == Encoding::Plain(Dtype::U8) && self.shape.len() == 2
+        self.is_bytes() && self.shape.len() == 2
     }
 
     /// Whether it is the blocks of a packed matrix: `[groups, blocks, bytes]`.
     pub fn is_packed_in_blocks(&self) -> bool {
-        self.encoding == Encoding::Plain(Dtype::U8) && self.shape.len() == 3
+        self.is_bytes() && self.shape.len() == 3
     }
 
     /// Whether it is codes of 8 bits, which have a scale a row.

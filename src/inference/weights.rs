@@ -16,7 +16,9 @@ use std::collections::BTreeSet;
 
 /// The cure where a file and its config.json disagree.
 pub(super) const OTHER_MODEL: &str = "the file does not fit its own config: fetch or export the model again";
-const DAMAGED: &str = "the file is damaged";
+pub(super) const DAMAGED: &str = "the file is damaged";
+/// The largest magnitude of a code of 8 bits.
+const LARGEST_CODE: f32 = 128.0;
 
 /// A model's weights, checked.
 pub(super) struct Weights<'a> {
@@ -70,9 +72,9 @@ impl<'a> Weights<'a> {
         for (name, shape) in config.model.parameter_shapes() {
             let tensor = source.get(&name)?;
             let is_projection = is_projection(&name, &shape);
-            if is_projection && (tensor.is_packed() || tensor.is_packed_in_blocks()) {
-                weights.require_packed_shape(&tensor, shape[0], shape[1])?;
+            if is_projection && tensor.is_bytes() {
                 weights.packed_scale(&name)?;
+                weights.require_packed_shape(&tensor, shape[0], shape[1])?;
                 known.insert(scale_name(&name));
             } else if shape.len() == 2 && !is_projection && tensor.is_int8() && weights.packed == Some(PackedForm::Blocks) {
                 tensor.require_shape(&shape)?;
@@ -132,7 +134,8 @@ impl<'a> Weights<'a> {
         let stored = self.source.get(&name)?;
         stored.require_shape(&[rows])?;
         let scales = stored.floats()?;
-        match scales.iter().position(|scale| *scale < 0.0) {
+        let is_scale = |scale: &f32| *scale >= 0.0 && (scale * LARGEST_CODE).is_finite();
+        match scales.iter().position(|scale| !is_scale(scale)) {
             Some(row) => Err(stored.error(format!("is {} in row {row}, which is no scale", scales[row])).hint(DAMAGED)),
             None => Ok(scales),
         }
@@ -182,10 +185,9 @@ impl<'a> Weights<'a> {
         let tensor = self.source.get(name)?;
         if tensor.is_packed_in_blocks() {
             let matrix = self.mapped_matrix(&tensor, name, outputs, inputs)?;
-            let codes = matrix.unpack();
-            return match codes.iter().any(|code| *code > 1) {
-                true => Err(tensor.error("has bits 3, which are no ternary code").hint(DAMAGED)),
-                false => Ok(TernaryMatrix { codes, scale: matrix.scale() }),
+            return match matrix.find_no_code() {
+                Some(index) => Err(tensor.no_code(index)),
+                None => Ok(TernaryMatrix { codes: matrix.unpack(), scale: matrix.scale() }),
             };
         }
         if tensor.is_packed() {

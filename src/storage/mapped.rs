@@ -7,7 +7,8 @@ use std::fs::File;
 use std::ops::Deref;
 use std::path::Path;
 
-/// The bytes of a file. A file that another program cuts short meanwhile ends this one when a byte that is gone is read.
+/// The bytes of a file. A file that another program cuts short meanwhile ends this one when a byte that is gone is read: files in use are
+/// to be replaced by renaming.
 #[derive(Debug)]
 pub struct MappedFile {
     map: Mmap,

@@ -137,6 +137,11 @@ impl PackedMatrix {
         &self.blocks
     }
 
+    /// The first byte in which a field is no code, padding included; reads all of them.
+    pub fn find_no_code(&self) -> Option<usize> {
+        self.blocks.iter().position(|byte| byte & byte >> 1 & 0b01_01_01_01 != 0)
+    }
+
     /// The codes `[rows, columns]`.
     pub fn unpack(&self) -> Vec<i8> {
         let code = |row: usize, column: usize| {
@@ -226,7 +231,11 @@ mod tests {
         let packed = PackedMatrix::pack(&codes(17 * 20), 17, 20, 2.0).unwrap();
         let region: Arc<Vec<u8>> = Arc::new([&[9; 3], packed.bytes()].concat());
         let blocks = SharedBytes::of(region, 3..3 + packed.bytes().len()).unwrap();
-        assert_eq!(PackedMatrix::from_blocks(blocks, 17, 20, 2.0).unwrap().unpack(), codes(17 * 20));
+        let matrix = PackedMatrix::from_blocks(blocks, 17, 20, 2.0).unwrap();
+        assert_eq!((matrix.unpack(), matrix.find_no_code()), (codes(17 * 20), None));
+        let mut damaged = packed.bytes().to_vec();
+        damaged[70] |= 0b11_00_00;
+        assert_eq!(PackedMatrix::from_blocks(damaged.into(), 17, 20, 2.0).unwrap().find_no_code(), Some(70));
         let error = PackedMatrix::from_blocks(vec![0; 64].into(), 17, 20, 2.0).unwrap_err();
         assert!(error.to_string().contains("64 bytes are not the 256 of 17 x 20"), "{error}");
     }

@@ -155,7 +155,7 @@ fn by_id(vocabulary: &HashMap<String, u32>, added: &[AddedToken]) -> Result<Vec<
     }
 }
 
-/// Every merge joins two tokens into a third. The library reads beyond its buffer's end where the third is longer than every token.
+/// Every merge joins two tokens into a third. The library panics where the third is longer than every token, and trusts that it is UTF-8.
 fn check_merges(model: &Value, vocabulary: &HashMap<String, u32>) -> Result<()> {
     let merges = match &model["merges"] {
         Value::Null => return Ok(()),

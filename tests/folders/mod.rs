@@ -187,3 +187,31 @@ pub fn refusal(name: &str, root: &Path, arguments: &[&str]) -> String {
 pub fn argument(path: &Path) -> &str {
     path.to_str().unwrap()
 }
+
+/// An empty folder in which programs run.
+pub struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn model(&self, name: &str, model: &ModelConfig) -> PathBuf {
+        write_own(&self.path().join(name), model)
+    }
+
+    /// `export NAME --to form -o OUTPUT`: the output's path, and what was said on stderr.
+    #[track_caller]
+    pub fn export(&self, name: &str, form: &str, output: &str, more: &[&str]) -> (PathBuf, String) {
+        let arguments = [&[name, "--to", form, "-o", output], more].concat();
+        let (stdout, stderr) = succeeds("export", self.path(), &arguments);
+        assert_eq!(stdout, format!("{output}\n"));
+        (self.path().join(output), stderr)
+    }
+}
