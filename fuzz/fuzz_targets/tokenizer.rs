@@ -1,16 +1,16 @@
 //! Any text as a tokenizer.json: the quick way to read a usual one and the careful way for all others are one.
 #![no_main]
 
-use bitnet::tokenizer::Tokenizer;
+use bitnet::tokenizer::{HuggingFaceTokenizer, Tokenizer};
 use libfuzzer_sys::fuzz_target;
 
 const TEXT: &str = "he lo</s> hello\n\u{e9} 25 + 17 =";
 
 fuzz_target!(|text: &str| {
-    let tokenizer = Tokenizer::from_json(text);
+    let tokenizer = HuggingFaceTokenizer::from_json(text).map(Tokenizer::HuggingFace);
     let Some(rest) = text.trim_start().strip_prefix('{') else { return };
     // A key that is there twice is unusual; of the two the second counts.
-    let carefully = Tokenizer::from_json(&format!("{{\"model\":null,{rest}"));
+    let carefully = HuggingFaceTokenizer::from_json(&format!("{{\"model\":null,{rest}")).map(Tokenizer::HuggingFace);
     let (Ok(tokenizer), Ok(carefully)) = (&tokenizer, &carefully) else {
         assert!(tokenizer.is_err() && carefully.is_err());
         return;
