@@ -36,7 +36,7 @@ impl FeedForward {
         let up = &*up;
         for_each_piece(pass.threads, gate, self.size, self.size, |row, gate| self.activate(gate, &up[row * self.size..]));
         BitLinear::products([(&self.down_proj, &mut projected[..])], self.sub_norm.as_ref(), gate, inputs, pass.threads)?;
-        pass.buffers.add_projected();
+        pass.buffers.add_projected(pass.threads);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use super::weights::Weights;
 use crate::config::{ActivationQuantizer, ModelConfig, NormPlacement, ProjectionShape, WeightQuantizer};
 use crate::dense::{Level, products};
 use crate::ternary::int8_rows::Int8Rows;
+use crate::ternary::kernels::Kernel;
 use crate::ternary::large_pages::vec_on_large_pages;
 use crate::ternary::matrix::PackedMatrix;
 use crate::ternary::multiply::multiply_many;
@@ -113,25 +114,30 @@ impl BitLinear {
     /// Norms `rows` and quantizes them: to codes for a packed matrix, else to the values of codes.
     fn prepare(&self, norms: [Option<&RmsNorm>; 2], rows: &[f32], inputs: &mut Inputs, threads: &Threads) -> Result<()> {
         let Inputs { floats, rows: int8_rows, codes, scales } = inputs;
-        let has_codes = self.packed().is_some();
-        floats.resize(rows.len(), 0.0);
-        for_each_piece(threads, floats, self.inputs, 4 * self.inputs, |index, row| {
-            row.copy_from_slice(&rows[index * self.inputs..][..row.len()]);
+        let width = self.inputs;
+        let normed = |index: usize, row: &mut [f32]| {
+            row.copy_from_slice(&rows[index * width..][..row.len()]);
             norms.iter().flatten().for_each(|norm| norm.apply(row));
+        };
+        let has_codes = self.packed().is_some();
+        if has_codes && self.activations != ActivationQuantizer::Int4Absmean {
+            let quantized = int8_rows.quantize_rows(Kernel::best()?, rows.len() / width, width, Some(threads), normed);
+            return quantized.map_err(|error| error.hint(DAMAGED_WEIGHTS));
+        }
+        floats.resize(rows.len(), 0.0);
+        for_each_piece(threads, floats, width, 4 * width, |index, row| {
+            normed(index, row);
             if !has_codes {
                 quantize_in_place(row, self.activations);
             }
         });
-        match self.activations {
-            _ if !has_codes => Ok(()),
-            ActivationQuantizer::Int4Absmean => {
-                codes.clear();
-                scales.clear();
-                floats.chunks_exact(self.inputs).for_each(|row| scales.push(int4_codes(row, codes)));
-                int8_rows.set_codes(codes, self.inputs, scales)
-            }
-            _ => int8_rows.quantize_on(floats, self.inputs, threads).map_err(|error| error.hint(DAMAGED_WEIGHTS)),
+        if !has_codes {
+            return Ok(());
         }
+        codes.clear();
+        scales.clear();
+        floats.chunks_exact(width).for_each(|row| scales.push(int4_codes(row, codes)));
+        int8_rows.set_codes(codes, width, scales)
     }
 
     fn packed(&self) -> Option<&PackedMatrix> {

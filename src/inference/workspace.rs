@@ -3,6 +3,7 @@
 
 use super::cache::Cache;
 use super::linear::Inputs;
+use super::parallel::for_each_piece;
 use super::rotary::Rotary;
 use super::table::TableScratch;
 use crate::config::{Attention, ModelConfig};
@@ -152,8 +153,11 @@ impl Buffers {
     }
 
     /// Adds what was projected to the residual stream.
-    pub fn add_projected(&mut self) {
-        self.residual.iter_mut().zip(&*self.projected).for_each(|(residual, projected)| *residual += projected);
+    pub fn add_projected(&mut self, threads: &Threads) {
+        let (width, projected) = (self.residual.width, &*self.projected);
+        for_each_piece(threads, &mut self.residual, width, width, |row, residual| {
+            residual.iter_mut().zip(&projected[row * width..]).for_each(|(residual, projected)| *residual += projected);
+        });
     }
 
     fn num_bytes(&self) -> usize {

@@ -33,8 +33,8 @@ impl Line {
     }
 }
 
-/// The activations of up to 16 tokens, and where their lines, scales and sums go.
-type Tile<'a> = ((&'a [f32], &'a mut [Line]), (&'a mut [f32], &'a mut [i32]));
+/// Where the lines of up to 16 tokens, each of their rows in turn, their scales and sums go.
+type Tile<'a> = ((&'a mut [Line], &'a mut [f32]), (&'a mut [f32], &'a mut [i32]));
 
 /// Codes of tokens, `[tokens, columns]`, with a scale and the sum of the codes for each.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +44,8 @@ pub struct Int8Rows {
     columns: usize,
     scales: Vec<f32>,
     sums: Vec<i32>,
+    /// The row of each tile that is being quantized.
+    made: Vec<f32>,
 }
 
 impl Int8Rows {
@@ -60,34 +62,53 @@ impl Int8Rows {
         self.quantize_with(Kernel::best()?, activations, columns, None)
     }
 
-    /// As [`Int8Rows::quantize`], the rows shared among threads.
-    ///
-    /// # Errors
-    /// As [`Int8Rows::quantize`].
-    pub fn quantize_on(&mut self, activations: &[f32], columns: usize, threads: &Threads) -> Result<()> {
-        self.quantize_with(Kernel::best()?, activations, columns, Some(threads))
-    }
-
-    /// As [`Int8Rows::quantize`], with a kernel that may be another than the best.
+    /// As [`Int8Rows::quantize`], with a kernel that may be another than the best, the rows shared among threads.
     ///
     /// # Errors
     /// As [`Int8Rows::quantize`], but for the variable.
     pub fn quantize_with(&mut self, kernel: Kernel, activations: &[f32], columns: usize, threads: Option<&Threads>) -> Result<()> {
-        self.resize(activations.len(), columns)?;
+        if columns == 0 || !activations.len().is_multiple_of(columns) {
+            self.set_tokens(0);
+            return Err(Error::input(format!("{} activations are no whole rows of {columns}", activations.len())));
+        }
+        self.quantize_rows(kernel, activations.len() / columns, columns, threads, |token, row| {
+            row.copy_from_slice(&activations[token * columns..][..columns]);
+        })
+    }
+
+    /// Puts `tokens` rows of `columns` activations in place of what was there, each as `make` writes it: it is quantized while it is in
+    /// the processor's cache, and kept nowhere else. `make` may be called twice for a token.
+    ///
+    /// # Errors
+    /// No column, or an activation that is not finite; then there is no token.
+    pub fn quantize_rows(
+        &mut self,
+        kernel: Kernel,
+        tokens: usize,
+        columns: usize,
+        threads: Option<&Threads>,
+        make: impl Fn(usize, &mut [f32]) + Sync,
+    ) -> Result<()> {
+        self.set_tokens(0);
+        if columns == 0 {
+            return Err(Error::input("rows without a column"));
+        }
+        self.resize(tokens, columns);
         let (step, tile_lines) = (self.step(), TILE * self.width());
-        let tiles = activations.chunks(TILE * columns).zip(self.lines.chunks_mut(tile_lines));
-        let items = tiles.zip(self.scales.chunks_mut(TILE).zip(self.sums.chunks_mut(TILE)));
-        let quantize = |((rows, lines), (scales, sums)): Tile| {
-            for (token, row) in rows.chunks_exact(columns).enumerate() {
+        let (lines, made) = (self.lines.chunks_mut(tile_lines), self.made.chunks_mut(columns));
+        let items = lines.zip(made).zip(self.scales.chunks_mut(TILE).zip(self.sums.chunks_mut(TILE))).enumerate();
+        let quantize = |(tile, ((lines, row), (scales, sums))): (usize, Tile)| {
+            for (token, (scale, sum)) in scales.iter_mut().zip(sums).enumerate() {
+                make(tile * TILE + token, row);
                 let first = if step == 1 { token * tile_lines / TILE } else { token };
-                (scales[token], sums[token]) = kernel.quantize_row(row, &mut lines[first..], step);
+                (*scale, *sum) = kernel.quantize_row(row, &mut lines[first..], step);
             }
         };
         match threads {
-            Some(threads) if activations.len() > TILE * columns => threads.for_each(items, quantize),
+            Some(threads) if tokens > TILE => threads.for_each(items, quantize),
             _ => items.for_each(quantize),
         }
-        self.require_finite(activations, columns)
+        self.require_finite(columns, make)
     }
 
     /// Puts codes `[tokens, columns]` that are quantized already, with a scale for each token, in place of what was there.
@@ -95,10 +116,10 @@ impl Int8Rows {
     /// # Errors
     /// No column, or other numbers of codes and scales.
     pub fn set_codes(&mut self, codes: &[i8], columns: usize, scales: &[f32]) -> Result<()> {
-        self.resize(codes.len(), columns)?;
-        if self.tokens() != scales.len() {
-            return Err(Error::input(format!("{} tokens have {} scales", self.tokens(), scales.len())));
+        if columns == 0 || codes.len() != scales.len() * columns {
+            return Err(Error::input(format!("{} codes are not {} rows of {columns}", codes.len(), scales.len())));
         }
+        self.resize(scales.len(), columns);
         self.scales.copy_from_slice(scales);
         for (token, codes) in codes.chunks_exact(columns).enumerate() {
             let (first, step) = (self.first_line(token), self.step());
@@ -171,18 +192,14 @@ impl Int8Rows {
         self.tokens() >= MANY
     }
 
-    fn resize(&mut self, length: usize, columns: usize) -> Result<()> {
+    fn resize(&mut self, tokens: usize, columns: usize) {
         self.columns = columns;
-        self.set_tokens(0);
-        if columns == 0 || !length.is_multiple_of(columns) {
-            return Err(Error::input(format!("{length} activations are no whole rows of {columns}")));
-        }
-        self.set_tokens(length / columns);
-        let num_lines = self.tokens().next_multiple_of(if self.are_many() { WHOLE } else { 1 }) * self.width();
+        self.set_tokens(tokens);
+        let num_lines = tokens.next_multiple_of(if self.are_many() { WHOLE } else { 1 }) * self.width();
         if self.lines.len() < num_lines {
             self.lines.resize(num_lines, Line::ZEROS);
         }
-        Ok(())
+        self.made.resize(tokens.div_ceil(TILE) * columns, 0.0);
     }
 
     fn set_tokens(&mut self, tokens: usize) {
@@ -191,9 +208,10 @@ impl Int8Rows {
     }
 
     /// A row with a number that is not finite has a scale that says so.
-    fn require_finite(&mut self, activations: &[f32], columns: usize) -> Result<()> {
+    fn require_finite(&mut self, columns: usize, make: impl Fn(usize, &mut [f32])) -> Result<()> {
         let Some(token) = self.scales.iter().position(|scale| scale.is_nan()) else { return Ok(()) };
         self.set_tokens(0);
-        int8_absmax(&activations[token * columns..][..columns]).map(drop).context(|| format!("token {token}"))
+        make(token, &mut self.made[..columns]);
+        int8_absmax(&self.made[..columns]).map(drop).context(|| format!("token {token}"))
     }
 }

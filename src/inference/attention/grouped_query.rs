@@ -9,8 +9,12 @@ use crate::inference::cache::{CacheFormat, CacheNumber, LayerCache};
 use crate::inference::linear::BitLinear;
 use crate::inference::norm::RmsNorm;
 use crate::inference::number::Bf16;
+use crate::inference::parallel::for_each_piece;
 use crate::inference::weights::Weights;
 use crate::inference::workspace::{Buffers, Pass};
+
+/// Multiplications a feature that turning it is about worth.
+const OPERATIONS: usize = 4;
 
 /// q, k, v and o, with a sub-norm before o where the config has one.
 #[derive(Debug)]
@@ -54,13 +58,12 @@ impl GroupedQueryAttention {
     fn remember(&self, pass: &mut Pass<'_, '_>) {
         let Buffers { query, key, value, .. } = &mut *pass.buffers;
         let width = self.num_heads / self.group * self.head_dim;
+        let turn = |row: usize, heads: &mut [f32]| heads.chunks_exact_mut(self.head_dim).for_each(|head| pass.rotary.rotate(row, head));
+        let query_width = self.num_heads * self.head_dim;
+        for_each_piece(pass.threads, query, query_width, OPERATIONS * query_width, turn);
+        for_each_piece(pass.threads, key, width, OPERATIONS * width, turn);
         for (index, row) in pass.rows.iter().enumerate() {
-            let query = &mut query[index * self.num_heads * self.head_dim..][..self.num_heads * self.head_dim];
-            let (key, value) = (&mut key[index * width..][..width], &value[index * width..][..width]);
-            query
-                .chunks_exact_mut(self.head_dim)
-                .chain(key.chunks_exact_mut(self.head_dim))
-                .for_each(|head| pass.rotary.rotate(index, head));
+            let (key, value) = (&key[index * width..][..width], &value[index * width..][..width]);
             let layer = &mut pass.chunks[row.chunk].cache.layers[pass.layer];
             layer.first.write(row.position, key);
             layer.second.write(row.position, value);

@@ -98,13 +98,18 @@ impl LatentAttention {
         let Buffers { query, key, .. } = &mut *pass.buffers;
         let (head_size, latent) = (self.sizes.qk_head_dim(), self.sizes.kv_lora_rank);
         let (query_size, key_size) = (self.num_heads * head_size, latent + self.sizes.qk_rope_head_dim);
-        for (index, row) in pass.rows.iter().enumerate() {
-            let heads = query[index * query_size..][..query_size].chunks_exact_mut(head_size);
-            heads.for_each(|head| pass.rotary.rotate(index, &mut head[self.sizes.qk_nope_head_dim..]));
-            let (latent, shared_key) = key[index * key_size..][..key_size].split_at_mut(latent);
-            pass.rotary.rotate(index, shared_key);
+        for_each_piece(pass.threads, query, query_size, query_size, |row, query| {
+            let heads = query.chunks_exact_mut(head_size);
+            heads.for_each(|head| pass.rotary.rotate(row, &mut head[self.sizes.qk_nope_head_dim..]));
+        });
+        for_each_piece(pass.threads, key, key_size, 4 * key_size, |row, key| {
+            let (latent, shared_key) = key.split_at_mut(latent);
+            pass.rotary.rotate(row, shared_key);
             self.kv_a_layernorm.apply(latent);
             self.expansion.prepare(latent);
+        });
+        for (index, row) in pass.rows.iter().enumerate() {
+            let (latent, shared_key) = key[index * key_size..][..key_size].split_at(latent);
             let layer = &mut pass.chunks[row.chunk].cache.layers[pass.layer];
             layer.first.write(row.position, latent);
             layer.second.write(row.position, shared_key);

@@ -35,7 +35,7 @@ impl Attention {
             Self::GroupedQuery(attention) => attention.forward(norm, pass)?,
             Self::Latent(attention) => attention.forward(norm, pass)?,
         }
-        pass.buffers.add_projected();
+        pass.buffers.add_projected(pass.threads);
         Ok(())
     }
 }
