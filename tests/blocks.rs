@@ -85,7 +85,7 @@ fn embedding_and_head_of_blocks_can_be_int8_and_compute_what_loading_them_as_int
     assert!(message.contains("for folders in the layout of our kernels") && message.contains("--to blocks"), "{message}");
 }
 
-/// Writes `byte` over the tensor `name` of a folder, from its `skipped`-th byte on.
+/// Writes `bytes` over the tensor `name` of a folder, from its `skipped`-th byte on.
 fn write_over(dir: &Path, name: &str, skipped: usize, bytes: &[u8]) {
     let (start, offsets) = offsets(dir);
     let path = dir.join("model.safetensors");

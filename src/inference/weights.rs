@@ -17,8 +17,6 @@ use std::collections::BTreeSet;
 /// The cure where a file and its config.json disagree.
 pub(super) const OTHER_MODEL: &str = "the file does not fit its own config: fetch or export the model again";
 pub(super) const DAMAGED: &str = "the file is damaged";
-/// The largest magnitude of a code of 8 bits.
-const LARGEST_CODE: f32 = 128.0;
 
 /// A model's weights, checked.
 pub(super) struct Weights<'a> {
@@ -134,7 +132,7 @@ impl<'a> Weights<'a> {
         let stored = self.source.get(&name)?;
         stored.require_shape(&[rows])?;
         let scales = stored.floats()?;
-        let is_scale = |scale: &f32| *scale >= 0.0 && (scale * LARGEST_CODE).is_finite();
+        let is_scale = |scale: &f32| *scale >= 0.0 && (scale * f32::from(i8::MIN)).is_finite();
         match scales.iter().position(|scale| !is_scale(scale)) {
             Some(row) => Err(stored.error(format!("is {} in row {row}, which is no scale", scales[row])).hint(DAMAGED)),
             None => Ok(scales),
