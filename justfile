@@ -3,9 +3,9 @@
 set positional-arguments
 
 just := quote(just_executable()) + " --justfile " + quote(justfile())
-prepare := "cargo run --release --no-default-features --features hub,parquet --bin prepare-data --"
+prepare := "cargo run --release --bin prepare-data --"
 train := "cargo run --release --bin train --"
-everyday := "cargo run --profile everyday --no-default-features --bin"
+everyday := "cargo run --release --bin"
 
 # The recipes, in groups.
 [private]
@@ -38,7 +38,7 @@ exp-arithmetic *flags: setup
     run=$(cargo run --release --bin train -- experiments/arithmetic "$@") \
         && if [ ! -d "$run" ]; then printf '%s\n' "$run"; exit; fi \
         && cargo run --release --bin evaluate -- "$run" \
-        && cargo run --profile everyday --no-default-features --bin plot-loss -- "$run"
+        && cargo run --release --bin plot-loss -- "$run"
 
 # TinyStories, 12M: fetch, learn the tokenizer, tokenize, train, evaluate, plot (--data FILES for text of your own)
 [group('experiments')]
@@ -94,7 +94,7 @@ prepare-data *flags:
 [group('data and models')]
 [no-exit-message]
 train-tokenizer *flags:
-    @cargo run --release --no-default-features --features hub,parquet --bin train-tokenizer -- "$@"
+    @cargo run --release --bin train-tokenizer -- "$@"
 
 # What an experiment takes: steps, memory, hours and cost (--gpu rtx3060, --gpu list)
 [group('data and models')]
@@ -133,49 +133,49 @@ evaluate *args: setup
 [group('runs')]
 [no-exit-message]
 check-status *args:
-    @cargo run --profile everyday --no-default-features --bin check-status -- "$@"
+    @cargo run --release --bin check-status -- "$@"
 
 # Draw the loss of one run or several (-o loss.svg, --smooth 0.9, --terminal)
 [group('runs')]
 [no-exit-message]
 plot-loss *args:
-    @cargo run --profile everyday --no-default-features --bin plot-loss -- "$@"
+    @cargo run --release --bin plot-loss -- "$@"
 
 # Talk to a run's newest checkpoint, a folder, a file or a model of the Hugging Face hub, without libtorch
 [group('runs')]
 [no-exit-message]
 chat *args:
-    @cargo run --release --no-default-features --features hub --bin chat -- "$@"
+    @cargo run --release --bin chat -- "$@"
 
 # Continue a prompt with the packed engine, without libtorch (--model ID or FOLDER, --prompt TEXT)
 [group('runs')]
 [no-exit-message]
 generate *flags:
-    @cargo run --release --no-default-features --features hub --bin generate -- "$@"
+    @cargo run --release --bin generate -- "$@"
 
 # Serve a model by an OpenAI-compatible API, with a page to try it, without libtorch (--model ID or FOLDER, --port 8080)
 [group('runs')]
 [no-exit-message]
 serve *flags:
-    @cargo run --release --no-default-features --features hub,serve --bin serve -- "$@"
+    @cargo run --release --bin serve -- "$@"
 
 # Write a run or a model folder for others: --to huggingface, packed, blocks or gguf, -o PATH (--dtype bfloat16, --type tq1_0, --force)
 [group('data and models')]
 [no-exit-message]
 export *args:
-    @cargo run --release --no-default-features --features hub --bin export -- "$@"
+    @cargo run --release --bin export -- "$@"
 
 # Take a model folder in, of any public layout (SOURCE, -o models/NAME, --tokenizer FILE)
 [group('data and models')]
 [no-exit-message]
 import *args:
-    @cargo run --release --no-default-features --features hub --bin import -- "$@"
+    @cargo run --release --bin import -- "$@"
 
 # What a model holds: shapes, scales, shares of -1, 0 and +1, sizes (--json)
 [group('data and models')]
 [no-exit-message]
 inspect *args:
-    @cargo run --release --no-default-features --features hub --bin inspect -- "$@"
+    @cargo run --release --bin inspect -- "$@"
 
 # All the tests, one file (tests/resume.rs), or by name (-k quantization)
 [group('development')]
@@ -207,7 +207,7 @@ kill-loop kills="20": setup
 [no-exit-message]
 bench-inference *flags:
     @case " $* " in *' --python'* | *' --help '*) ;; *' --against-llama-cpp '*) scripts/setup-llama-cpp ;; esac
-    @cargo run --release --no-default-features --features hub --bin bench-inference -- "$@"
+    @cargo run --release --bin bench-inference -- "$@"
 
 # One training step against PyTorch's, by turns (--configs arithmetic, --rounds 6, --out FILE, --profile, --without-pytorch)
 [group('development')]
@@ -219,4 +219,4 @@ bench-training *flags: setup
 # Print the shell completions of every binary (bash, zsh, fish)
 [group('development')]
 completions shell: setup
-    @for binary in train evaluate chat generate bench-inference check-status plot-loss estimate prepare-data train-tokenizer new-model serve export import inspect; do cargo run --release --features serve --bin "$binary" -- --completions "$1"; done
+    @for binary in train evaluate chat generate bench-inference check-status plot-loss estimate prepare-data train-tokenizer new-model serve export import inspect; do cargo run --release --bin "$binary" -- --completions "$1"; done

@@ -13,7 +13,6 @@ use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-#[cfg(feature = "hub")]
 #[path = "prepare-data/fetch.rs"]
 mod fetch;
 
@@ -105,17 +104,7 @@ fn described(corpus: &Corpus) -> Result<String> {
 }
 
 /// The files that are elsewhere, fetched; with `is_dry` only said. None: it was asked to stop.
-#[cfg(feature = "hub")]
 use fetch::fetched;
-
-#[cfg(not(feature = "hub"))]
-fn fetched(corpus: &Corpus, _is_dry: bool, _stop: &StopSignal) -> Result<Option<Fetched>> {
-    let is_elsewhere = matches!(corpus.source(), TextSource::Hub(_)) || matches!(corpus.tokenizer(), TokenizerConfig::Hub(_));
-    if is_elsewhere {
-        return Err(Error::input("this build cannot fetch from the hub").hint("build it with --features hub, or name files with --data"));
-    }
-    Ok(Some(Fetched::default()))
-}
 
 fn prepared(corpus: &Corpus, fetched: &Fetched, arguments: &Arguments, stop: &StopSignal) -> Result<Outcome> {
     let available = || std::thread::available_parallelism().map_or(1, usize::from);

@@ -3,7 +3,6 @@
 //! The library never prints: binaries under `scripts/` do. Feature `torch` (on by default) is the training half; without it, run
 //! directories, status and plots build in seconds and need no libtorch.
 
-#[cfg(feature = "text")]
 pub mod cli;
 pub mod config;
 pub mod data;
@@ -22,7 +21,6 @@ pub mod random;
 pub mod report;
 pub mod run;
 pub mod schedule;
-#[cfg(feature = "serve")]
 pub mod serve;
 pub mod storage;
 pub mod tasks;

@@ -1,6 +1,5 @@
 //! `bench-inference` as a process, on random weights of a small experiment's shape: a line for each setting, the same figures as CSV, and
 //! what it refuses. The figures themselves are not judged: they are the machine's.
-#![cfg(feature = "text")]
 
 use assert_cmd::Command;
 use std::collections::BTreeSet;

@@ -1,6 +1,5 @@
 //! `chat` as a process on a small model folder: prompts and turns through a pipe, and what it refuses. The terminal is
 //! tests/chat_terminal.rs's.
-#![cfg(feature = "text")]
 
 mod small_folder;
 

@@ -1,5 +1,5 @@
 //! `chat` at a pseudo-terminal: what is typed, edited, remembered, stopped and saved.
-#![cfg(all(feature = "text", unix))]
+#![cfg(unix)]
 
 mod small_folder;
 

@@ -1,5 +1,4 @@
 //! `generate` as a process on a small model folder: text and JSON on stdout, speed on stderr, and what it refuses.
-#![cfg(feature = "text")]
 
 mod small_folder;
 

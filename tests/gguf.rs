@@ -1,5 +1,4 @@
 //! From model folders to GGUF files and back into the engine: the same logits, the same text side, and clear words where neither can be.
-#![cfg(feature = "text")]
 
 #[path = "gguf/folder.rs"]
 mod folder;

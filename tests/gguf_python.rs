@@ -1,6 +1,5 @@
 //! GGUF files of ours as the package `gguf` (PyPI) reads them: names, types, shapes, and every number that it makes of them.
 //! Needs a python3 with that package: BITNET_PYTHON, .pytorch/bin/python or python3; else it says what it skipped.
-#![cfg(feature = "text")]
 
 #[path = "gguf/folder.rs"]
 mod folder;

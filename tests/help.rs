@@ -9,25 +9,17 @@ fn program(name: &str) -> Command {
         "check-status" => env!("CARGO_BIN_EXE_check-status"),
         "plot-loss" => env!("CARGO_BIN_EXE_plot-loss"),
         "estimate" => env!("CARGO_BIN_EXE_estimate"),
-        #[cfg(feature = "text")]
         "train-tokenizer" => env!("CARGO_BIN_EXE_train-tokenizer"),
-        #[cfg(feature = "text")]
         "export" => env!("CARGO_BIN_EXE_export"),
-        #[cfg(feature = "text")]
         "import" => env!("CARGO_BIN_EXE_import"),
-        #[cfg(feature = "text")]
         "inspect" => env!("CARGO_BIN_EXE_inspect"),
-        #[cfg(feature = "text")]
         "generate" => env!("CARGO_BIN_EXE_generate"),
-        #[cfg(feature = "text")]
         "bench-inference" => env!("CARGO_BIN_EXE_bench-inference"),
-        #[cfg(feature = "serve")]
         "serve" => env!("CARGO_BIN_EXE_serve"),
         #[cfg(feature = "torch")]
         "train" => env!("CARGO_BIN_EXE_train"),
         #[cfg(feature = "torch")]
         "evaluate" => env!("CARGO_BIN_EXE_evaluate"),
-        #[cfg(feature = "text")]
         "chat" => env!("CARGO_BIN_EXE_chat"),
         #[cfg(feature = "torch")]
         "new-model" => env!("CARGO_BIN_EXE_new-model"),
@@ -76,9 +68,7 @@ macro_rules! binaries {
 }
 
 binaries!(check_status "check-status", plot_loss "plot-loss", estimate "estimate");
-#[cfg(feature = "text")]
 binaries!(train_tokenizer "train-tokenizer", generate "generate", chat "chat", bench_inference "bench-inference", export "export", import "import", inspect "inspect");
-#[cfg(feature = "serve")]
 binaries!(serve "serve");
 #[cfg(feature = "torch")]
 binaries!(train "train", evaluate "evaluate", new_model "new-model");

@@ -151,7 +151,6 @@ fn bad_records_are_passed_over_and_counted_where_the_config_says_so() {
     assert!(ended.stderr.contains("skipped    2 bad records, such as: own.jsonl:41: "), "{}", ended.stderr);
 }
 
-#[cfg(feature = "parquet")]
 #[test]
 fn a_parquet_that_is_cut_short_is_named() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,12 +1,10 @@
 //! What the command lines of several binaries share: groups of arguments for `#[command(flatten)]`, and from a model's name to the model.
 
-#[cfg(feature = "hub")]
 mod from_hub;
 mod model;
 mod sampling;
 mod template;
 
-#[cfg(feature = "hub")]
 pub use from_hub::fetch_announced;
 pub use model::{ModelArguments, ModelPlace};
 pub use sampling::SamplingArguments;

@@ -88,15 +88,8 @@ impl ModelArguments {
     }
 }
 
-#[cfg(feature = "hub")]
 fn from_hub(id: &str) -> Result<PathBuf> {
     super::from_hub::fetch_model(id, &crate::data::hub::Environment::from_env()?)
-}
-
-#[cfg(not(feature = "hub"))]
-fn from_hub(id: &str) -> Result<PathBuf> {
-    let message = format!("there is no run and no file {id:?}, and this program was built without the Hugging Face hub");
-    Err(Error::input(message).hint("build it with --features hub, or give the path of a model folder"))
 }
 
 #[cfg(test)]
@@ -121,13 +114,5 @@ mod tests {
         for other in ["mine", "owner/run", "src/tokenizer", "src/absent", "a/b/c", "./a", "../a", "/a", "a/", "a b/c", "-a/b", ""] {
             assert!(!model.is_on_hub(other), "{other}");
         }
-    }
-
-    #[cfg(not(feature = "hub"))]
-    #[test]
-    fn without_the_hub_its_models_are_refused_with_the_cure() {
-        let model = Line::parse_from(["test"]).model;
-        let message = model.find(Some("microsoft/bitnet-b1.58-2B-4T")).unwrap_err().to_string();
-        assert!(message.contains("microsoft/bitnet") && message.contains("--features hub"), "{message}");
     }
 }

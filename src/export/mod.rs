@@ -4,7 +4,6 @@
 
 mod card;
 mod folder;
-#[cfg(feature = "text")]
 mod gguf;
 mod layout;
 mod place;
@@ -14,7 +13,6 @@ mod transformers;
 mod weights_file;
 
 pub use folder::{ExportOptions, Exported, WeightForm, export_folder, import_folder};
-#[cfg(feature = "text")]
 pub use gguf::{EmbeddingType, GgufExported, GgufOptions, ProjectionType, export_gguf};
 pub use layout::{Layout, layout_of};
 pub use place::require_place;

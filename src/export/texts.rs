@@ -45,7 +45,6 @@ pub(super) fn text_files(model: &StoredModel, tokenizer: Option<&Path>) -> Resul
         let eos = if endings.is_empty() { json!(config.tokens.eos) } else { json!(endings) };
         files.push(pretty(GENERATION_CONFIG, &json!({"bos_token_id": config.tokens.bos, "eos_token_id": eos, "do_sample": false}))?);
     }
-    #[cfg(feature = "text")]
     files.extend(model.chat_template_inside()?.map(|template| (CHAT_TEMPLATE.to_owned(), template.as_bytes().to_vec())));
     let path = tokenizer.map_or_else(|| dir.join(TOKENIZER), Path::to_owned);
     let json = match tokenizer.is_some() || path.is_file() {

@@ -4,7 +4,6 @@ use super::from_gguf::GgufModel;
 use super::model::{LoadOptions, Model};
 use super::source::Source;
 use crate::storage::{DISK, read_capped};
-#[cfg(feature = "text")]
 use crate::tokenizer::ChatTemplate;
 use crate::tokenizer::Tokenizer;
 use crate::{Context, Error, Result};
@@ -24,7 +23,6 @@ pub struct Engine {
     /// Tokens that end a text.
     pub endings: Vec<u32>,
     /// How the model wants chats written; none for a base model. To be changed by [`Engine::set_template`].
-    #[cfg(feature = "text")]
     pub template: Option<ChatTemplate>,
 }
 
@@ -60,14 +58,7 @@ impl Engine {
             let message = format!("{}: the tokenizer has {} tokens, but the model {vocab_size}", path.display(), tokenizer.vocab_size());
             return Err(Error::input(message).hint("the files are of different models"));
         }
-        let engine = Self {
-            model: Model::of(&source, options)?,
-            tokenizer,
-            endings,
-            #[cfg(feature = "text")]
-            template: None,
-        };
-        #[cfg(feature = "text")]
+        let engine = Self { model: Model::of(&source, options)?, tokenizer, endings, template: None };
         let engine = match &source {
             Source::Folder(..) => engine.with_template_of(path)?,
             Source::Gguf(model) => engine.with_template(model.chat_template()?, None).context(|| path.display().to_string())?,

@@ -5,7 +5,6 @@
 
 mod attention;
 mod cache;
-#[cfg(feature = "text")]
 mod chat;
 mod engine;
 mod feed_forward;

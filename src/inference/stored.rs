@@ -141,7 +141,6 @@ impl StoredModel {
     ///
     /// # Errors
     /// The user's: a damaged file.
-    #[cfg(feature = "text")]
     pub fn chat_template_inside(&self) -> Result<Option<&str>> {
         match &self.source {
             Source::Folder(..) => Ok(None),

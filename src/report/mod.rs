@@ -4,7 +4,6 @@ mod budget_view;
 mod fields;
 mod model_view;
 mod plot;
-#[cfg(feature = "text")]
 mod preparation;
 #[cfg(feature = "torch")]
 mod progress_bar;
@@ -18,7 +17,6 @@ mod watch;
 pub use budget_view::{accelerator_table, budget_view, measured_view};
 pub use model_view::model_view;
 pub use plot::{Curve, PictureFormat, PlotOptions, Point, XAxis, draw_in_terminal, draw_picture};
-#[cfg(feature = "text")]
 pub use preparation::BytesProgress;
 #[cfg(feature = "torch")]
 pub use progress_bar::TrainingProgress;

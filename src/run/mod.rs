@@ -11,7 +11,6 @@ mod manifest;
 mod metrics;
 mod observer;
 mod status;
-#[cfg(feature = "text")]
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -29,5 +28,4 @@ pub use manifest::{GitState, Launch, Manifest, StartingWeights};
 pub use metrics::{CodesRow, EvaluationRow, Event, EventRow, MetricsRow, SampleRow};
 pub use observer::{Observer, Silent};
 pub use status::{CheckpointSummary, CodesSummary, EvaluationSummary, State, Status, exponential_mean};
-#[cfg(feature = "text")]
 pub use stop::{StopReason, StopSignal};

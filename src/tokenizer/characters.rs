@@ -145,10 +145,7 @@ fn reserved(index: usize) -> String {
 }
 
 fn foreign(message: String) -> Error {
-    Error::input(message).hint(match cfg!(feature = "text") {
-        true => "the file begins as those of this program's character tokenizers do, and then differs",
-        false => "only character tokenizers written by this program can be read; built with the feature `text`, it reads others too",
-    })
+    Error::input(message).hint("the file begins as those of this program's character tokenizers do, and then differs")
 }
 
 /// The tokens of a vocabulary by id, which must run from 0 without a gap.

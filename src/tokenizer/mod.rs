@@ -1,40 +1,25 @@
 //! Text to token ids and back. Owns the closed set of tokenizers and the Hugging Face `tokenizer.json` that each is saved as; which
 //! alphabet a task needs is the task's business, and which tokenizer an experiment takes is its config's.
 
-#[cfg(feature = "text")]
 mod byte_level;
-#[cfg(feature = "text")]
 mod byte_pair;
 mod characters;
-#[cfg(feature = "text")]
 mod file;
-#[cfg(feature = "text")]
 mod ggml;
-#[cfg(feature = "text")]
 mod hugging_face;
-#[cfg(feature = "text")]
 mod parting;
-#[cfg(feature = "text")]
 mod special;
 mod stream;
-#[cfg(feature = "text")]
 mod template;
-#[cfg(feature = "text")]
 mod usual_file;
 
-#[cfg(feature = "text")]
 pub use byte_pair::{BytePairOptions, BytePairTraining, LARGEST_SAMPLE};
 pub use characters::{CharacterTokenizer, LARGEST_ALPHABET};
-#[cfg(feature = "text")]
 pub use file::LARGEST_FILE;
-#[cfg(feature = "text")]
 pub use ggml::{GgmlVocabulary, TokenKind, VocabularyModel};
-#[cfg(feature = "text")]
 pub use hugging_face::HuggingFaceTokenizer;
-#[cfg(feature = "text")]
 pub use special::SpecialToken;
 pub use stream::Stream;
-#[cfg(feature = "text")]
 pub use template::{ChatTemplate, Message};
 
 use crate::Result;
@@ -57,7 +42,6 @@ pub enum Tokenizer {
     /// One token for each character of an alphabet.
     Characters(CharacterTokenizer),
     /// Any other `tokenizer.json`, whoever wrote it.
-    #[cfg(feature = "text")]
     HuggingFace(HuggingFaceTokenizer),
 }
 
@@ -66,7 +50,6 @@ macro_rules! either {
     ($self:expr, $tokenizer:ident => $does:expr) => {
         match $self {
             Self::Characters($tokenizer) => $does,
-            #[cfg(feature = "text")]
             Self::HuggingFace($tokenizer) => $does,
         }
     };
@@ -94,7 +77,6 @@ impl Tokenizer {
     ///
     /// # Errors
     /// Those of `documents`, and options that contradict themselves.
-    #[cfg(feature = "text")]
     pub fn train_byte_pair(
         documents: impl IntoIterator<Item = Result<impl AsRef<str>>>,
         options: &BytePairOptions,
@@ -102,12 +84,11 @@ impl Tokenizer {
         byte_pair::train(documents, options)
     }
 
-    /// Reads a `tokenizer.json`: one that [`Tokenizer::to_json`] wrote or, with feature `text`, any other.
+    /// Reads a `tokenizer.json`: one that [`Tokenizer::to_json`] wrote, or any other.
     ///
     /// # Errors
     /// Text that is not such a file; the message names the part, the caller adds the path.
     pub fn from_json(text: &str) -> Result<Self> {
-        #[cfg(feature = "text")]
         if let Some(foreign) = HuggingFaceTokenizer::unless_ours(text)? {
             return Ok(Self::HuggingFace(foreign));
         }
@@ -143,7 +124,6 @@ impl Tokenizer {
                 let encoded = |(index, text): (usize, &&str)| characters.encode(text).map_err(|error| in_batch(error, index));
                 texts.iter().enumerate().map(encoded).collect()
             }
-            #[cfg(feature = "text")]
             Self::HuggingFace(tokenizer) => tokenizer.encode_batch(texts),
         }
     }
@@ -175,7 +155,6 @@ impl Tokenizer {
     }
 
     /// Tokens that text never becomes.
-    #[cfg(feature = "text")]
     pub fn special_tokens(&self) -> &[SpecialToken] {
         match self {
             Self::Characters(_) => special::of_characters(),
@@ -187,7 +166,6 @@ impl Tokenizer {
     pub fn pad_id(&self) -> Option<u32> {
         match self {
             Self::Characters(_) => Some(PAD_ID),
-            #[cfg(feature = "text")]
             Self::HuggingFace(tokenizer) => tokenizer.special_ids().pad,
         }
     }
@@ -196,7 +174,6 @@ impl Tokenizer {
     pub fn bos_id(&self) -> Option<u32> {
         match self {
             Self::Characters(_) => Some(BOS_ID),
-            #[cfg(feature = "text")]
             Self::HuggingFace(tokenizer) => tokenizer.special_ids().bos,
         }
     }
@@ -205,7 +182,6 @@ impl Tokenizer {
     pub fn opening_id(&self) -> Option<u32> {
         match self {
             Self::Characters(_) => None,
-            #[cfg(feature = "text")]
             Self::HuggingFace(tokenizer) => tokenizer.special_ids().opening,
         }
     }
@@ -214,7 +190,6 @@ impl Tokenizer {
     pub fn eos_id(&self) -> Option<u32> {
         match self {
             Self::Characters(_) => Some(EOS_ID),
-            #[cfg(feature = "text")]
             Self::HuggingFace(tokenizer) => tokenizer.special_ids().eos,
         }
     }

@@ -15,10 +15,8 @@ enum Pending {
     /// Every token is whole characters.
     Nothing,
     /// Bytes that may be the beginning of a character.
-    #[cfg(feature = "text")]
     Bytes(Vec<u8>),
     /// Tokens that decode in the light of those before them: the last ones whose text was shown, and then those that wait.
-    #[cfg(feature = "text")]
     Tokens { ids: Vec<u32>, num_shown: usize },
 }
 
@@ -26,9 +24,7 @@ impl<'a> Stream<'a> {
     pub(super) fn new(tokenizer: &'a Tokenizer) -> Self {
         let pending = match tokenizer {
             Tokenizer::Characters(_) => Pending::Nothing,
-            #[cfg(feature = "text")]
             Tokenizer::HuggingFace(foreign) if foreign.is_byte_level() => Pending::Bytes(Vec::new()),
-            #[cfg(feature = "text")]
             Tokenizer::HuggingFace(_) => Pending::Tokens { ids: Vec::new(), num_shown: 0 },
         };
         Self { tokenizer, pending }
@@ -37,13 +33,11 @@ impl<'a> Stream<'a> {
     /// The text that `id` completes; empty while a character is not whole.
     pub fn push(&mut self, id: u32) -> String {
         match (&mut self.pending, self.tokenizer) {
-            #[cfg(feature = "text")]
             (Pending::Bytes(bytes), Tokenizer::HuggingFace(foreign)) => {
                 bytes.extend_from_slice(foreign.bytes_of(id));
                 let rest = bytes.split_off(bytes.len() - unfinished(bytes));
                 lossy(std::mem::replace(bytes, rest))
             }
-            #[cfg(feature = "text")]
             (Pending::Tokens { ids, num_shown }, Tokenizer::HuggingFace(foreign)) => {
                 ids.push(id);
                 match waiting_text(self.tokenizer, ids, *num_shown) {
@@ -63,30 +57,25 @@ impl<'a> Stream<'a> {
     pub fn finish(self) -> String {
         match self.pending {
             Pending::Nothing => String::new(),
-            #[cfg(feature = "text")]
             Pending::Bytes(bytes) => lossy(bytes),
-            #[cfg(feature = "text")]
             Pending::Tokens { ids, num_shown } => waiting_text(self.tokenizer, &ids, num_shown).unwrap_or_default(),
         }
     }
 }
 
 /// What the ids behind the first `num_shown` add to the text of those.
-#[cfg(feature = "text")]
 fn waiting_text(tokenizer: &Tokenizer, ids: &[u32], num_shown: usize) -> Option<String> {
     let shown = tokenizer.decode(&ids[..num_shown]);
     tokenizer.decode(ids).strip_prefix(&shown).map(str::to_owned)
 }
 
 /// How many bytes at the end could still become a character.
-#[cfg(feature = "text")]
 fn unfinished(bytes: &[u8]) -> usize {
     let last = bytes.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
     let may_become_whole = std::str::from_utf8(last).is_err_and(|error| error.error_len().is_none());
     if may_become_whole { last.len() } else { 0 }
 }
 
-#[cfg(feature = "text")]
 fn lossy(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }

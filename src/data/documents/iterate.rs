@@ -71,15 +71,8 @@ impl Documents {
         })
     }
 
-    #[cfg(feature = "parquet")]
     fn open_parquet(&self, path: &Arc<Path>) -> Result<Box<dyn Records>> {
         Ok(Box::new(super::parquet::ParquetRows::open(path, &self.settings, self.limit, &self.bytes_read)?))
-    }
-
-    /// Never called: `kind_of` has refused the file.
-    #[cfg(not(feature = "parquet"))]
-    fn open_parquet(&self, path: &Arc<Path>) -> Result<Box<dyn Records>> {
-        Err(crate::Error::ours(format!("{} cannot be read", path.display())))
     }
 
     /// The next document, blank ones too; none at the end of the corpus.

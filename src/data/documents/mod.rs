@@ -8,9 +8,7 @@ mod document;
 mod iterate;
 mod json;
 mod opened;
-#[cfg(feature = "parquet")]
 mod parquet;
-#[cfg(feature = "parquet")]
 #[cfg(test)]
 mod parquet_tests;
 mod pieces;

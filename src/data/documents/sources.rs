@@ -117,7 +117,7 @@ pub(super) fn empty(path: &Path) -> Error {
 
 const KNOWN_ENDINGS: &str = "known are .txt .json .jsonl, each also with .gz or .zst behind it, and .parquet";
 
-/// What the file is by its name; an error that names the feature where this build lacks it.
+/// What the file is by its name.
 pub(super) fn kind_of(path: &Path) -> Result<Kind> {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let (name, compression) = match (name.strip_suffix(".gz"), name.strip_suffix(".zst")) {
@@ -136,9 +136,5 @@ pub(super) fn kind_of(path: &Path) -> Result<Kind> {
         }
         _ => return Err(Error::input(format!("the ending of {} is not known", path.display())).hint(KNOWN_ENDINGS)),
     };
-    if format == Format::Parquet && !cfg!(feature = "parquet") {
-        let message = format!("{}: this program was built without the feature `parquet`", path.display());
-        return Err(Error::input(message).hint("build it with `--features parquet`"));
-    }
     Ok(Kind { format, compression })
 }

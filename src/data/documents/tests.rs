@@ -296,8 +296,6 @@ fn files_that_cannot_be_read_are_refused_before_the_first_is_opened() {
     fs::create_dir(dir.path().join("nothing")).unwrap();
     refused(dir.path().join("nothing"), &["there are no files in", "nothing"]);
     assert_refused(Sources::find(&[]), &["there are no files"]);
-    #[cfg(not(feature = "parquet"))]
-    refused(file(&dir, "a.parquet", b"a"), &["a.parquet", "feature `parquet`"]);
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink(dir.path().join("loop"), file(&dir, "loop/a.txt", b"x").with_file_name("again")).unwrap();

@@ -38,18 +38,11 @@ impl GgufModel {
     }
 
     /// How a conversation becomes a text, in Jinja; none where the file does not say.
-    #[cfg(feature = "text")]
     pub fn chat_template(&self) -> Result<Option<&str>> {
         self.file.text("tokenizer.chat_template")
     }
 
-    #[cfg(not(feature = "text"))]
-    fn rebuilt(&self) -> Result<String> {
-        Err(self.file.error(format!("the key `{TOKENIZER_JSON_KEY}` is missing")).hint("build with the feature `text`"))
-    }
-
     /// A `tokenizer.json` of the keys `tokenizer.ggml.*`.
-    #[cfg(feature = "text")]
     fn rebuilt(&self) -> Result<String> {
         use crate::tokenizer::{GgmlVocabulary, VocabularyModel};
         let file = &self.file;
@@ -79,7 +72,6 @@ impl GgufModel {
         vocabulary.to_tokenizer_json().context(|| self.path.display().to_string())
     }
 
-    #[cfg(feature = "text")]
     fn kinds(&self) -> Result<Vec<crate::tokenizer::TokenKind>> {
         let key = "tokenizer.ggml.token_type";
         let kind = |number: f64| {
