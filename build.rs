@@ -2,6 +2,8 @@
 //! Which libtorch that is, `LIBTORCH` says (.cargo/config.toml); scripts/setup-libtorch puts it there.
 
 fn main() {
+    // Without a line of this kind cargo watches the whole tree, and builds the library again for a picture that somebody drew into it.
+    println!("cargo::rerun-if-changed=build.rs");
     #[cfg(feature = "torch")]
     libtorch();
 }
