@@ -29,17 +29,22 @@ fn libtorch() {
     println!("cargo::rustc-env=BITNET_LIBTORCH_LIB={library_dir}");
 }
 
+/// Files that include libtorch's headers, which take seconds to read and turn into templates: compiled together as few units, one a core of a
+/// small machine. The other files of the folder are small, and units of their own.
+#[cfg(feature = "torch")]
+const UNITS: [&[&str]; 2] = [
+    &["attention", "checkpoint", "fused", "random"],
+    &["bit_linear", "bit_linear_rows", "cross_entropy", "optimizer", "panels", "profile"],
+];
+
 #[cfg(feature = "torch")]
 fn compile_csrc(include_dir: &std::path::Path) {
     const CSRC: &str = "src/libtorch/csrc";
     println!("cargo::rerun-if-changed={CSRC}");
-    let entries = match std::fs::read_dir(CSRC) {
-        Ok(entries) => entries,
-        Err(error) => return println!("cargo::error=cannot read {CSRC}: {error}"),
+    let sources = match units(std::path::Path::new(CSRC)) {
+        Ok(sources) => sources,
+        Err(error) => return println!("cargo::error=cannot make compilation units of {CSRC}: {error}"),
     };
-    let mut sources: Vec<_> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|ending| ending == "cpp")).collect();
-    sources.sort();
     cc::Build::new()
         .cpp(true)
         .std("c++17")
@@ -52,8 +57,31 @@ fn compile_csrc(include_dir: &std::path::Path) {
         .flag_if_supported("-mprefer-vector-width=512")
         // libtorch's own threads, for its parallel_for; without OpenMP the loops run on one core.
         .flag_if_supported("-fopenmp")
+        .include(CSRC)
         .include(include_dir)
         .include(include_dir.join("torch/csrc/api/include"))
         .files(sources)
         .compile("bitnet_csrc");
+}
+
+/// What is compiled: a file a unit, written to the build's own directory, then the sources that are in none.
+#[cfg(feature = "torch")]
+fn units(csrc: &std::path::Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+    let out_dir = std::path::PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
+    let mut sources = Vec::new();
+    for (index, names) in UNITS.iter().enumerate() {
+        let includes: String = names.iter().map(|name| format!("#include \"{name}.cpp\"\n")).collect();
+        let unit = out_dir.join(format!("unit_{index}.cpp"));
+        std::fs::write(&unit, includes)?;
+        sources.push(unit);
+    }
+    for entry in std::fs::read_dir(csrc)? {
+        let path = entry?.path();
+        let is_alone = path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| !UNITS.concat().contains(&stem));
+        if is_alone && path.extension().is_some_and(|ending| ending == "cpp") {
+            sources.push(path);
+        }
+    }
+    sources.sort();
+    Ok(sources)
 }

@@ -299,3 +299,20 @@ fn every_file_that_a_page_links_exists() {
     }
     assert_none("links that lead nowhere", &wrong);
 }
+
+#[test]
+fn every_file_of_tests_is_part_of_one_program() {
+    let read = |path: PathBuf| std::fs::read_to_string(path).unwrap();
+    let names = |dir: &str| {
+        let entries = std::fs::read_dir(root().join(dir)).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.extension().is_some_and(|ending| ending == "rs")).collect::<Vec<_>>()
+    };
+    let programs: Vec<String> = names("tests/programs").into_iter().map(read).collect();
+    let manifest = read(root().join("Cargo.toml"));
+    for path in names("tests") {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let as_module = programs.iter().filter(|text| text.contains(&format!("#[path = \"../{name}.rs\"]\nmod {name};\n"))).count();
+        let as_program = manifest.matches(&format!("[[test]]\nname = \"{name}\"\n")).count();
+        assert_eq!(as_module + as_program, 1, "tests/{name}.rs: name it in one of tests/programs/*.rs, or it is never run");
+    }
+}

@@ -1,7 +1,7 @@
 //! `chat` and `import` with a model of a Hub: fetched once, then from the cache.
 
-use crate::server::Server;
-use crate::small_folder::{config, folder};
+use super::server::Server;
+use super::small_folder::{config, folder};
 use std::process::{Command, Output, Stdio};
 
 #[test]

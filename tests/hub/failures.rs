@@ -1,7 +1,7 @@
 //! What is said when names are odd or servers refuse, stumble, fall silent or are no Hub.
 
-use crate::server::{Reply, sha256};
-use crate::setting::{BIG, README, SECRET, Setting, corpus, request};
+use super::server::{Reply, sha256};
+use super::setting::{BIG, README, SECRET, Setting, corpus, request};
 use bitnet::Fault;
 use bitnet::data::hub::{Environment, Request, plan};
 use std::time::Duration;

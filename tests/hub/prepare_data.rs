@@ -1,6 +1,6 @@
 //! `prepare-data` with a Hub: what it fetches and says, from the first byte to the shards.
 
-use crate::server::{Reply, Server};
+use super::server::{Reply, Server};
 use bitnet::data::Prepared;
 use std::path::Path;
 use std::process::{Command, Output};

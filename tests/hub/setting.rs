@@ -1,6 +1,6 @@
 //! A Hub, an empty cache and an environment whose waits take no time.
 
-use crate::server::{COMMIT, REPOSITORY, Server, sha256};
+use super::server::{COMMIT, REPOSITORY, Server, sha256};
 use bitnet::Result;
 use bitnet::data::hub::{Environment, Kind, Patience, Request, Token, fetch};
 use bitnet::storage::{Entry, FileSystem, Metadata, RealFileSystem, StoredFile};

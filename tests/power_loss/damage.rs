@@ -1,7 +1,7 @@
 //! Damage that no sync prevents: a flipped byte, a file cut short. Only the verification at load finds it.
 
-use crate::history::Version;
-use crate::trial::version_of;
+use super::history::Version;
+use super::trial::version_of;
 use bitnet::run::{CheckpointStore, Checkpoints, NewFile};
 use bitnet::storage::testing::{ForgetfulFileSystem, SplitMix64};
 use bitnet::storage::{FileSystem, create_dir_durably, read_capped};

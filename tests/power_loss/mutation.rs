@@ -105,7 +105,7 @@ fn is_left_out(mutation: Mutation, call: Call<'_>, renamed_to: Option<&str>) -> 
         Mutation::SkipTemporaryDirectorySync => call.operation == Operation::SyncDir && name.starts_with(".tmp-"),
         Mutation::SkipSyncAfter(prefix) => is_sync_of_checkpoints && renamed_to.is_some_and(|name| name.starts_with(prefix)),
         Mutation::SkipSyncAtStart => is_sync_of_checkpoints && renamed_to.is_none(),
-        Mutation::SkipRunDirectorySync => call.operation == Operation::SyncDir && call.path == Path::new(crate::trial::RUN),
+        Mutation::SkipRunDirectorySync => call.operation == Operation::SyncDir && call.path == Path::new(super::trial::RUN),
         Mutation::SkipLogSync => call.operation == Operation::Sync && name == "metrics.csv",
     }
 }

@@ -1,7 +1,7 @@
 //! One trial: a run of several lives, each ended by a kill or a power cut at a random call, with a look at what is left after each.
 
-use crate::history::{History, Version, row};
-use crate::mutation::{Bent, Mutation};
+use super::history::{History, Version, row};
+use super::mutation::{Bent, Mutation};
 use bitnet::run::{Checkpoint, CheckpointStore, Checkpoints, MetricsRow, NewFile, RunDirectory, RunLogs, read_log};
 use bitnet::storage::testing::{ForgetfulFileSystem, SplitMix64};
 use bitnet::storage::{FileSystem, create_dir_durably};

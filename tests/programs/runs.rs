@@ -1,0 +1,22 @@
+//! Tests that train: whole runs by the binaries, and trainers of this process, which compute on one thread. One program, so that it is
+//! linked once; `just test tests/NAME.rs` finds a file.
+#![cfg(feature = "torch")]
+
+#[path = "../damage.rs"]
+mod damage;
+#[path = "../resume.rs"]
+mod resume;
+#[path = "../text_resume.rs"]
+mod text_resume;
+#[path = "../evaluate.rs"]
+mod evaluate;
+#[path = "../kill_loop.rs"]
+mod kill_loop;
+#[path = "../signals.rs"]
+mod signals;
+#[path = "../train_cli.rs"]
+mod train_cli;
+#[path = "../llama_cpp.rs"]
+mod llama_cpp;
+#[path = "../tensorboard.rs"]
+mod tensorboard;
