@@ -3,9 +3,11 @@
 set positional-arguments
 
 just := quote(just_executable()) + " --justfile " + quote(justfile())
-prepare := "cargo run --release --bin prepare-data --"
-train := "cargo run --release --bin train --"
-everyday := "cargo run --release --bin"
+# One profile and one set of features for everything, so that no recipe compiles what another has compiled. Where libtorch is not
+# installed, recipes that do without it are built without it.
+has_libtorch := if env("LIBTORCH", "") != "" { "true" } else { path_exists(".libtorch/setup.json") }
+run := "cargo run --release --bin"
+run_anywhere := if has_libtorch == "true" { run } else { "cargo run --release --no-default-features --bin" }
 
 # The recipes, in groups.
 [private]
@@ -23,22 +25,22 @@ setup *flags:
 [group('start here')]
 [no-exit-message]
 train-simple num_steps="100" *flags: setup
-    cargo run --release --bin train -- experiments/arithmetic --num-steps "$@"
+    {{ run }} train -- experiments/arithmetic --num-steps "$@"
 
 # Train the arithmetic model in full; flags as in `train --help`
 [group('experiments')]
 [no-exit-message]
 train-arithmetic *flags: setup
-    cargo run --release --bin train -- experiments/arithmetic "$@"
+    {{ run }} train -- experiments/arithmetic "$@"
 
 # The whole arithmetic experiment: train, evaluate on held-out problems, plot
 [group('experiments')]
 [no-exit-message]
 exp-arithmetic *flags: setup
-    run=$(cargo run --release --bin train -- experiments/arithmetic "$@") \
+    run=$({{ run }} train -- experiments/arithmetic "$@") \
         && if [ ! -d "$run" ]; then printf '%s\n' "$run"; exit; fi \
-        && cargo run --release --bin evaluate -- "$run" \
-        && cargo run --release --bin plot-loss -- "$run"
+        && {{ run }} evaluate -- "$run" \
+        && {{ run }} plot-loss -- "$run"
 
 # TinyStories, 12M: fetch, learn the tokenizer, tokenize, train, evaluate, plot (--data FILES for text of your own)
 [group('experiments')]
@@ -74,108 +76,108 @@ exp-shakespeare *flags:
 [group('experiments')]
 [no-exit-message]
 exp-ablations *flags: setup
-    {{ prepare }} ablations "$@" > /dev/null
-    {{ train }} ablations --run-id ablation-ternary "$@"
-    {{ train }} ablations --run-id ablation-full-precision --set model.bit_linear.weights=none --set model.bit_linear.activations=none "$@"
-    {{ train }} ablations --run-id ablation-sign --set model.bit_linear.weights=sign "$@"
-    {{ train }} ablations --run-id ablation-int4 --set model.bit_linear.activations=int4_absmean "$@"
-    {{ train }} ablations --run-id ablation-silu --set model.hidden_act=silu "$@"
-    {{ train }} ablations --run-id ablation-no-sub-norms --set model.sub_norms=false "$@"
-    {{ train }} ablations --run-id ablation-norms-inside --set model.bit_linear.norm=inside "$@"
-    {{ everyday }} plot-loss -- ablation-ternary ablation-full-precision ablation-sign ablation-int4 ablation-silu ablation-no-sub-norms ablation-norms-inside --smooth 0.98 -o runs/ablations.png
+    {{ run }} prepare-data -- ablations "$@" > /dev/null
+    {{ run }} train -- ablations --run-id ablation-ternary "$@"
+    {{ run }} train -- ablations --run-id ablation-full-precision --set model.bit_linear.weights=none --set model.bit_linear.activations=none "$@"
+    {{ run }} train -- ablations --run-id ablation-sign --set model.bit_linear.weights=sign "$@"
+    {{ run }} train -- ablations --run-id ablation-int4 --set model.bit_linear.activations=int4_absmean "$@"
+    {{ run }} train -- ablations --run-id ablation-silu --set model.hidden_act=silu "$@"
+    {{ run }} train -- ablations --run-id ablation-no-sub-norms --set model.sub_norms=false "$@"
+    {{ run }} train -- ablations --run-id ablation-norms-inside --set model.bit_linear.norm=inside "$@"
+    {{ run }} plot-loss -- ablation-ternary ablation-full-precision ablation-sign ablation-int4 ablation-silu ablation-no-sub-norms ablation-norms-inside --smooth 0.98 -o runs/ablations.png
 
 # Fetch a corpus, learn its tokenizer, tokenize it (--data FILES, --tokenizer FILE, --dry-run; another call goes on)
 [group('data and models')]
 [no-exit-message]
 prepare-data *flags:
-    @{{ prepare }} "$@"
+    @{{ run_anywhere }} prepare-data -- "$@"
 
 # Make a tokenizer.json from text (--data FILES --vocab-size 2048 -o tokenizer.json)
 [group('data and models')]
 [no-exit-message]
 train-tokenizer *flags:
-    @cargo run --release --bin train-tokenizer -- "$@"
+    @{{ run_anywhere }} train-tokenizer -- "$@"
 
 # What an experiment takes: steps, memory, hours and cost (--gpu rtx3060, --gpu list)
 [group('data and models')]
 [no-exit-message]
 estimate *flags:
-    @{{ everyday }} estimate -- "$@"
+    @{{ run_anywhere }} estimate -- "$@"
 
 # A blank ternary model folder (--params 750M)
 [group('data and models')]
 [no-exit-message]
 new-model *flags: setup
-    @cargo run --release --bin new-model -- "$@"
+    @{{ run }} new-model -- "$@"
 
 [private]
 [no-exit-message]
 text-experiment name *flags: setup
     name=$1 && shift \
-        && {{ prepare }} "$name" "$@" > /dev/null \
-        && run=$({{ train }} "$name" "$@") \
+        && {{ run }} prepare-data -- "$name" "$@" > /dev/null \
+        && run=$({{ run }} train -- "$name" "$@") \
         && if [ ! -d "$run" ]; then printf '%s\n' "$run"; exit; fi \
-        && cargo run --release --bin evaluate -- "$run" \
-        && {{ everyday }} plot-loss -- "$run"
+        && {{ run }} evaluate -- "$run" \
+        && {{ run }} plot-loss -- "$run"
 
 [private]
 [no-exit-message]
 train-on-text name *flags: setup
-    name=$1 && shift && {{ prepare }} "$name" "$@" > /dev/null && {{ train }} "$name" "$@"
+    name=$1 && shift && {{ run }} prepare-data -- "$name" "$@" > /dev/null && {{ run }} train -- "$name" "$@"
 
 # Score a run on held-out problems (id, prefix or path; the newest run without one)
 [group('runs')]
 [no-exit-message]
 evaluate *args: setup
-    cargo run --release --bin evaluate -- "$@"
+    {{ run }} evaluate -- "$@"
 
 # Where a run stands; all runs without a name (--watch, --json)
 [group('runs')]
 [no-exit-message]
 check-status *args:
-    @cargo run --release --bin check-status -- "$@"
+    @{{ run_anywhere }} check-status -- "$@"
 
 # Draw the loss of one run or several (-o loss.svg, --smooth 0.9, --terminal)
 [group('runs')]
 [no-exit-message]
 plot-loss *args:
-    @cargo run --release --bin plot-loss -- "$@"
+    @{{ run_anywhere }} plot-loss -- "$@"
 
-# Talk to a run's newest checkpoint, a folder, a file or a model of the Hugging Face hub, without libtorch
+# Talk to a run's newest checkpoint, a folder, a file or a model of the Hugging Face hub
 [group('runs')]
 [no-exit-message]
 chat *args:
-    @cargo run --release --bin chat -- "$@"
+    @{{ run_anywhere }} chat -- "$@"
 
-# Continue a prompt with the packed engine, without libtorch (--model ID or FOLDER, --prompt TEXT)
+# Continue a prompt with the packed engine (--model ID or FOLDER, --prompt TEXT)
 [group('runs')]
 [no-exit-message]
 generate *flags:
-    @cargo run --release --bin generate -- "$@"
+    @{{ run_anywhere }} generate -- "$@"
 
-# Serve a model by an OpenAI-compatible API, with a page to try it, without libtorch (--model ID or FOLDER, --port 8080)
+# Serve a model by an OpenAI-compatible API, with a page to try it (--model ID or FOLDER, --port 8080)
 [group('runs')]
 [no-exit-message]
 serve *flags:
-    @cargo run --release --bin serve -- "$@"
+    @{{ run_anywhere }} serve -- "$@"
 
 # Write a run or a model folder for others: --to huggingface, packed, blocks or gguf, -o PATH (--dtype bfloat16, --type tq1_0, --force)
 [group('data and models')]
 [no-exit-message]
 export *args:
-    @cargo run --release --bin export -- "$@"
+    @{{ run_anywhere }} export -- "$@"
 
 # Take a model folder in, of any public layout (SOURCE, -o models/NAME, --tokenizer FILE)
 [group('data and models')]
 [no-exit-message]
 import *args:
-    @cargo run --release --bin import -- "$@"
+    @{{ run_anywhere }} import -- "$@"
 
 # What a model holds: shapes, scales, shares of -1, 0 and +1, sizes (--json)
 [group('data and models')]
 [no-exit-message]
 inspect *args:
-    @cargo run --release --bin inspect -- "$@"
+    @{{ run_anywhere }} inspect -- "$@"
 
 # All the tests, one file (tests/resume.rs), or by name (-k quantization)
 [group('development')]
@@ -183,13 +185,18 @@ inspect *args:
 test *args: setup
     @scripts/run-tests "$@"
 
-# Clippy: with everything, for text without libtorch, and with neither
+# Clippy, with libtorch and without
 [group('development')]
 [no-exit-message]
 lint: setup
-    cargo clippy --release --all-targets --features hub,parquet,serve -- -D warnings
-    cargo clippy --release --no-default-features --features hub,parquet,serve --all-targets -- -D warnings
+    cargo clippy --release --all-targets -- -D warnings
     cargo clippy --release --no-default-features --all-targets -- -D warnings
+
+# Every binary that needs no libtorch, to be put on any machine: target/without-libtorch/release/
+[group('development')]
+[no-exit-message]
+build-without-libtorch:
+    cargo build --release --no-default-features --bins --target-dir target/without-libtorch
 
 # Format every source file
 [group('development')]
@@ -200,14 +207,14 @@ format:
 [group('development')]
 [no-exit-message]
 kill-loop kills="20": setup
-    BITNET_KILLS="$1" cargo test --release --test kill_loop -- --nocapture
+    BITNET_KILLS="$1" cargo test --release --test runs kill_loop:: -- --nocapture
 
 # Prompts and generation, tokens a second, and the share of the machine's limits (--model ID or FOLDER, --random 2b4t, --against-llama-cpp)
 [group('development')]
 [no-exit-message]
 bench-inference *flags:
     @case " $* " in *' --python'* | *' --help '*) ;; *' --against-llama-cpp '*) scripts/setup-llama-cpp ;; esac
-    @cargo run --release --bin bench-inference -- "$@"
+    @{{ run_anywhere }} bench-inference -- "$@"
 
 # One training step against PyTorch's, by turns (--configs arithmetic, --rounds 6, --out FILE, --profile, --without-pytorch)
 [group('development')]
@@ -216,7 +223,7 @@ bench-training *flags: setup
     @case " $* " in *' --profile '* | *' --without-pytorch '* | *' --python'* | *' --help '*) ;; *) scripts/setup-pytorch ;; esac
     cargo bench --bench training -- "$@"
 
-# Print the shell completions of every binary (bash, zsh, fish)
+# Print shell completions of the recipes (bash, zsh, fish); `--completions` of a binary prints that binary's
 [group('development')]
-completions shell: setup
-    @for binary in train evaluate chat generate bench-inference check-status plot-loss estimate prepare-data train-tokenizer new-model serve export import inspect; do cargo run --release --bin "$binary" -- --completions "$1"; done
+completions shell:
+    @{{ just }} --completions "$1"
