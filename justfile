@@ -179,11 +179,17 @@ import *args:
 inspect *args:
     @{{ run_anywhere }} inspect -- "$@"
 
-# All the tests, one file (tests/resume.rs), or by name (-k quantization)
+# All the tests, one file (tests/resume.rs), by name (-k quantization), as a lesser processor would (--as avx512, avx2, portable)
 [group('development')]
 [no-exit-message]
 test *args: setup
     @scripts/run-tests "$@"
+
+# The tests of the ARM kernels, compiled for 64-bit ARM and run in qemu-user; what is missing is named
+[group('development')]
+[no-exit-message]
+test-arm *args:
+    @scripts/run-tests --arm "$@"
 
 # Clippy, with libtorch and without
 [group('development')]

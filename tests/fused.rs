@@ -87,10 +87,17 @@ fn weights_are_quantized_as_by_tensor_operations() {
             let (fused, fused_gradients) = run(&[&weight], &arriving, |leaves| fused::quantize_weights(&leaves[0], kind));
             let plain = |leaves: &[Tensor]| quantize_weights(&leaves[0], WeightQuantizer::TernaryAbsmean).to_kind(kind);
             let (plain, plain_gradients) = run(&[&weight], &arriving, plain);
-            // The codes are the same; the scale differs by the order of summation, in bfloat16 rarely by a rounding.
-            assert_eq!(bits(&(&fused.sign() - plain.sign()).abs().max()), [0], "{:?}", weight.size());
+            // The scale differs by the order of summation, in bfloat16 rarely by a rounding; the codes are the same but for numbers at a tie.
+            let is_other = fused.sign().not_equal_tensor(&plain.sign());
+            let from_a_tie = (weight.abs() / weight.abs().mean(Kind::Double) - 0.5).abs();
+            assert!(!bool::try_from(is_other.logical_and(&from_a_tie.gt(1e-6)).any()).unwrap(), "{:?}", weight.size());
             let limit = if kind == Kind::Float { 4e-7 } else { 4e-3 };
-            assert_near(&fused, &plain, limit, &format!("{:?} {kind:?}", weight.size()));
+            assert_near(
+                &fused.masked_fill(&is_other, 0.0),
+                &plain.masked_fill(&is_other, 0.0),
+                limit,
+                &format!("{:?} {kind:?}", weight.size()),
+            );
             assert_eq!(bits(&fused_gradients[0]), bits(&plain_gradients[0]), "{:?}", weight.size());
         }
     }

@@ -94,3 +94,13 @@ fn what_cannot_be_done_is_one_clear_error() {
     let absent = Command::new(env!("CARGO_BIN_EXE_generate")).args(["--model", "nobody", "--runs-dir"]).arg(dir.path()).assert().code(2);
     assert!(String::from_utf8_lossy(&absent.get_output().stderr).contains("nobody"));
 }
+
+#[test]
+fn vectors_and_kernels_that_the_processor_lacks_are_refused_by_name() {
+    let dir = folder(&config());
+    for (variable, what) in [("BITNET_DENSE", "this processor has no vectors 'sse', only portable"), ("BITNET_KERNEL", "no kernel 'sse'")] {
+        let output = generate(&dir, &["--prompt", "to be "]).env(variable, "sse").assert().code(2).get_output().clone();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains(variable) && message.contains(what), "{message}");
+    }
+}

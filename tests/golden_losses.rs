@@ -58,7 +58,10 @@ fn network(experiment: &Experiment) -> Network {
 }
 
 fn losses(experiment: &Experiment, num_steps: u64) -> Vec<f64> {
-    let mut network = network(experiment);
+    losses_of(network(experiment), experiment, num_steps)
+}
+
+fn losses_of(mut network: Network, experiment: &Experiment, num_steps: u64) -> Vec<f64> {
     let mut objective = Pretraining::new(experiment, &tokenizer(experiment)).unwrap();
     let step = |step| {
         let losses = [objective.next_loss(&network.decoder)];
@@ -81,6 +84,10 @@ fn golden(column: &str) -> Vec<f64> {
     golden
 }
 
+fn mean_when_settled(losses: &[f64]) -> f64 {
+    losses[SETTLED].iter().sum::<f64>() / SETTLED.len() as f64
+}
+
 /// Fails where a loss is further from the recorded one of its step, from 1, than `limit` of the step allows.
 fn compare(column: &str, limit: impl Fn(usize) -> f64) {
     for (index, (found, expected)) in losses(&experiment(column), NUM_FIRST).into_iter().zip(golden(column)).enumerate() {
@@ -94,23 +101,29 @@ fn the_first_twenty_losses_without_quantizers_are_those_of_pytorch() {
     compare(FULL_PRECISION, |_| 1e-3);
 }
 
-/// Rounding to codes is not continuous: in PyTorch alone, weights that differ by 1e-7 of themselves, or float64 for float32, move these
-/// losses by up to 2.5e-3 in the first ten steps and 3e-2 in twenty.
+/// So many steps, and how far from the recorded ones, from 1, their losses may be. Rounding to codes is not continuous: other roundings give
+/// other losses, more so with every step. These are about twice the largest distances of 14 runs that differ in roundings alone.
+const APART: [(usize, f64); 5] = [(2, 1e-3), (5, 6e-3), (10, 1e-2), (15, 4e-2), (20, 1e-1)];
+
 #[test]
 fn the_first_twenty_ternary_losses_are_those_of_pytorch_as_far_as_rounding_leaves_them() {
-    compare(TERNARY, |step| if step <= 10 { 5e-3 } else { 8e-2 });
+    compare(TERNARY, |step| APART.iter().find(|(steps, _)| step <= *steps).unwrap().1);
 }
 
-/// Chance moves single steps; what is learned over many it hardly moves. In bfloat16 this is attention, head and gradients in bfloat16 against
-/// PyTorch in float32: three ways of computing it came to -1.4, +1.0 and +1.4 %; in float32 none was further than 0.3 % away.
+/// Standard deviation of the mean of [`SETTLED`] among runs that differ in roundings alone, as a share of it.
+const DEVIATION: f64 = 0.0089;
+
+/// Chance moves single steps; what is learned over many it hardly moves. The recorded mean is one draw of that chance, and ours is another: by
+/// four deviations of such a difference they are apart once in 16,000 times. bfloat16, where attention, head and gradients are in bfloat16
+/// against PyTorch in float32, spreads no further.
 #[test]
 fn the_curve_over_two_hundred_steps_ends_on_that_of_pytorch() {
-    let mean = |losses: &[f64]| losses[SETTLED].iter().sum::<f64>() / SETTLED.len() as f64;
-    let expected = mean(&golden(TERNARY));
-    for (precision, limit) in [(Precision::Float32, 1e-2), (Precision::Bfloat16, 2e-2)] {
-        let found = mean(&losses(&Experiment { precision, ..experiment(TERNARY) }, NUM_STEPS));
+    let limit = 4.0 * 2f64.sqrt() * DEVIATION;
+    let expected = mean_when_settled(&golden(TERNARY));
+    for precision in [Precision::Float32, Precision::Bfloat16] {
+        let found = mean_when_settled(&losses(&Experiment { precision, ..experiment(TERNARY) }, NUM_STEPS));
         println!("{precision:?}: mean {found:.4}, recorded {expected:.4}");
-        assert!((found / expected - 1.0).abs() < limit, "{precision:?}: mean {found}, recorded {expected}");
+        assert!((found / expected - 1.0).abs() < limit, "{precision:?}: mean {found}, recorded {expected}, {limit:.3} allowed");
     }
 }
 
@@ -118,6 +131,35 @@ fn the_curve_over_two_hundred_steps_ends_on_that_of_pytorch() {
 fn twice_the_same_run_gives_the_same_losses_bit_for_bit() {
     let experiment = experiment(TERNARY);
     assert_eq!(losses(&experiment, NUM_FIRST), losses(&experiment, NUM_FIRST));
+}
+
+/// A network whose matrices differ from the usual ones by about a rounding, another one for each `seed`; 0 changes nothing.
+fn shaken(experiment: &Experiment, seed: u64) -> Network {
+    let network = network(experiment);
+    bitnet::libtorch::random::seed(seed).unwrap();
+    for (_, _, projection) in network.decoder.projections().filter(|_| seed > 0) {
+        let mut weight = projection.weight().shallow_clone();
+        let factors = bitnet::libtorch::random::normal(&weight.size(), 1e-7) + 1.0;
+        let _ = tch::no_grad(|| weight.g_mul_(&factors));
+    }
+    network
+}
+
+/// Prints what tests/golden/README.md says of the spread.
+#[test]
+#[ignore = "no test: it prints what roundings do, BITNET_SHAKEN_RUNS times (float32) and half as often (bfloat16)"]
+fn what_roundings_do_to_the_curve_is_measured() {
+    let count: u64 = std::env::var("BITNET_SHAKEN_RUNS").map_or(4, |count| count.parse().unwrap());
+    let recorded = golden(TERNARY);
+    for (precision, count) in [(Precision::Float32, count), (Precision::Bfloat16, count / 2)] {
+        let experiment = Experiment { precision, ..experiment(TERNARY) };
+        for seed in 0..count {
+            let found = losses_of(shaken(&experiment, seed), &experiment, NUM_STEPS);
+            let apart: Vec<f64> = found.iter().zip(&recorded).map(|(found, recorded)| (found / recorded - 1.0).abs()).collect();
+            let largest = [2, 5, 10, 15, 20].map(|steps| format!("{:.1e}", apart[..steps].iter().copied().fold(0.0, f64::max))).join(" ");
+            println!("{precision:?} {seed}: within 2, 5, 10, 15, 20 steps {largest} away; settled {:.4}", mean_when_settled(&found));
+        }
+    }
 }
 
 /// Writes what make_golden_losses.py starts from.

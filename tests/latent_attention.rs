@@ -68,6 +68,20 @@ fn ternary_logits_are_those_of_float64() {
     }
 }
 
+/// What the tests above rely on, as in tests/decoder.rs: the recorded numbers lie further from the next code than roundings reach.
+#[test]
+fn no_rounding_moves_a_code_of_the_recorded_models() {
+    let recorded = Recorded::open("latent_attention");
+    for seed in 0..20 {
+        let (parameters, decoder) = recorded_decoder(&recorded, "ternary", Precision::Float32);
+        bitnet::libtorch::random::seed(seed).unwrap();
+        let shaken: Tensors = parameters.iter().map(|(name, parameter)| (name.clone(), recorded::shaken(parameter))).collect();
+        restore_parameters(&parameters, &shaken, Path::new("shaken")).unwrap();
+        let logits = no_grad(|| decoder.forward(&recorded.get("ternary/ids")));
+        assert_near(&logits, &recorded.get("ternary/logits"), 1e-4, "shaken");
+    }
+}
+
 #[test]
 fn a_later_token_never_changes_an_earlier_logit() {
     let recorded = Recorded::open("latent_attention");

@@ -204,6 +204,60 @@ fn the_test_runner_refuses_a_file_that_is_not_there_and_names_those_that_are() {
     assert!(stderr(&refused).contains("-k needs"), "{}", stderr(&refused));
 }
 
+/// The runner on a processor with these instructions and a cargo that prints what it was given.
+#[cfg(unix)]
+fn runner_on(flags: &str, words: &[&str]) -> Assert {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new().unwrap();
+    let cargo = dir.path().join("cargo");
+    let variables = ["BITNET_MATMUL", "BITNET_KERNEL", "BITNET_DENSE", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR"];
+    fs::write(&cargo, format!("#!/bin/sh\necho \"$*\" {}\n", variables.map(|name| format!("\"${name}\"")).join(" "))).unwrap();
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let cpuinfo = dir.path().join("cpuinfo");
+    fs::write(&cpuinfo, format!("model name\t: some\nflags\t\t: fpu {flags} sse\nflags\t\t: fpu\n")).unwrap();
+    let mut command = Command::new("sh");
+    for name in variables {
+        command.env_remove(name);
+    }
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    command.arg(script("run-tests")).args(words).env("PATH", path).env("BITNET_CPUINFO", cpuinfo).assert()
+}
+
+#[cfg(unix)]
+const AVX512: &str = "avx2 fma avx512f avx512bw avx512dq avx512vl avx512_vnni";
+
+#[test]
+#[cfg(unix)]
+fn the_test_runner_runs_as_a_lesser_processor_in_every_part_at_once() {
+    let said = |flags: &str, words: &[&str]| String::from_utf8(runner_on(flags, words).success().get_output().stdout.clone()).unwrap();
+    let amx = format!("{AVX512} amx_tile amx_int8");
+    assert_eq!(
+        said(&amx, &["--as", "avx512", "decoder"]),
+        "test --release --test decoder -- avx512 avx512 avx512 avx512 AVX512_CORE_BF16 AVX512\n"
+    );
+    assert_eq!(said(AVX512, &["src", "--as", "avx2"]), "test --release --lib -- none avx2 avx2 avx2 AVX2 AVX2\n");
+    assert_eq!(said("", &["--as", "portable"]), "test --release -- none portable portable default SSE41 COMPATIBLE\n");
+    assert_eq!(said(&amx, &["--lesser-levels"]), "avx512\navx2\nportable\n");
+    assert_eq!(said(AVX512, &["--lesser-levels"]), "avx2\nportable\n");
+    assert_eq!(said("avx2 fma", &["--lesser-levels"]), "portable\n");
+    assert_eq!(said("avx2 fma avx_vnni", &["--lesser-levels"]), "avx2\nportable\n");
+}
+
+#[test]
+#[cfg(unix)]
+fn the_test_runner_refuses_levels_that_the_processor_lacks_or_that_there_are_not() {
+    for (flags, word, said) in [
+        ("avx2 fma", "avx512", "error: this processor has no avx512\nhint: just test --as takes what it has: avx2 portable"),
+        ("avx2", "avx2", "error: this processor has no avx2\nhint: just test --as takes what it has: portable"),
+        (AVX512, "amx", "this processor has no amx"),
+        (AVX512, "sse", "error: there is no level 'sse'\nhint: the levels are, from the best to the plainest, amx avx512 avx2 portable"),
+    ] {
+        let refused = runner_on(flags, &["--as", word]).code(2);
+        assert!(stderr(&refused).contains(said), "{}", stderr(&refused));
+    }
+    assert!(stderr(&runner_on("", &["--as"]).code(2)).contains("--as needs a level"));
+}
+
 #[test]
 #[cfg(unix)]
 fn the_test_runner_turns_files_and_names_into_cargos_arguments() {
@@ -215,7 +269,7 @@ fn the_test_runner_turns_files_and_names_into_cargos_arguments() {
     let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
     let given = |words: &[&str]| {
         let output = Command::new("sh").arg(script("run-tests")).args(words).env("PATH", &path).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().replace("<--release><--features><hub,parquet,serve>", "")
+        String::from_utf8(output.stdout).unwrap().replace("<--release>", "")
     };
     assert_eq!(given(&[]), "<test><-->");
     assert_eq!(given(&["tests/setup.rs", "architecture"]), "<test><--test><setup><--test><architecture><-->");

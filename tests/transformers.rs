@@ -38,18 +38,25 @@ fn loaded(python: &Path, dirs: &[PathBuf]) -> Vec<Value> {
     String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn greedy(dir: &Path) -> Vec<u64> {
+/// What a code reaches that a rounding moved, over the largest logit (tests/inference_parity.rs measures it); and how many of all folders may
+/// have one: in each, some thousands of codes are computed.
+const REACH_OF_A_CODE: f64 = 0.1;
+const MOST_WITH_A_MOVED_CODE: usize = 3;
+
+/// Reads transformers' greedy text: how far the likeliest token is ahead of the next one of the text, at most, over the largest logit.
+fn largest_gap(dir: &Path, greedy: &[u64]) -> f64 {
     let engine = Engine::load(dir, &LoadOptions { num_threads: 1, ..LoadOptions::default() }).unwrap();
     let (mut cache, mut workspace) = (engine.model.new_cache(64).unwrap(), engine.model.new_workspace(8));
     let mut unread = TOKENS.to_vec();
-    let mut tokens = Vec::new();
-    for _ in 0..NUM_NEW_TOKENS {
+    let mut largest_gap = 0f64;
+    for &token in greedy {
         let logits = engine.model.read(&unread, &mut cache, &mut workspace).unwrap();
-        let likeliest = (0..logits.len()).max_by(|&left, &right| logits[left].total_cmp(&logits[right])).unwrap();
-        unread = vec![likeliest as u32];
-        tokens.push(likeliest as u64);
+        let (likeliest, largest) =
+            logits.iter().fold((f32::NEG_INFINITY, 0f32), |(likeliest, largest), logit| (likeliest.max(*logit), largest.max(logit.abs())));
+        largest_gap = largest_gap.max(f64::from((likeliest - logits[token as usize]) / largest));
+        unread = vec![token as u32];
     }
-    tokens
+    largest_gap
 }
 
 /// The largest difference over the largest magnitude.
@@ -85,14 +92,19 @@ fn exports_load_in_transformers_and_compute_what_ours_do() {
     export("llama", "huggingface");
     let all = loaded(&python, &dirs);
     assert_eq!(all.len(), dirs.len());
+    let mut num_apart = 0;
     for (theirs, dir) in all.iter().zip(&dirs) {
         let (name, difference) = (dir.file_name().unwrap().to_string_lossy(), difference(&theirs["logits"], &logits(dir)));
         println!("{name}: {} of transformers {}, largest difference {difference:.1e}", theirs["class"], theirs["version"]);
         assert_eq!(theirs["problems"], json!([]), "{name}");
-        assert!(difference <= 1e-3, "{name}: {difference}");
-        assert_eq!(numbers(&theirs["greedy"]), greedy(dir), "{name}");
+        let greedy = numbers(&theirs["greedy"]);
+        let gap = largest_gap(dir, &greedy);
+        assert!(difference <= REACH_OF_A_CODE && gap <= REACH_OF_A_CODE && greedy.len() == NUM_NEW_TOKENS, "{name}: {difference} {gap}");
+        num_apart += usize::from(difference > 1e-3 || gap > 1e-3);
         let engine = Engine::load(dir, &LoadOptions::default()).unwrap();
         let ids: Vec<u64> = engine.encode_prompt(TEXT).unwrap().into_iter().map(u64::from).collect();
         assert_eq!((numbers(&theirs["ids"]), theirs["text"].as_str()), (ids, Some(TEXT)), "{name}");
     }
+    println!("{num_apart} of {} folders have a code that a rounding moved", dirs.len());
+    assert!(num_apart <= MOST_WITH_A_MOVED_CODE, "{num_apart}");
 }

@@ -104,6 +104,7 @@ fn the_loss_of_every_variant_falls_within_a_few_steps_and_its_logits_survive_a_f
     tch::set_num_threads(1); // for matrices of sixteen rows
     let variants = variants();
     assert_eq!(variants.len(), 3 * 3 * 2 * 3 * 8);
+    let mut slowest = 0f64;
     for (index, config) in variants.iter().enumerate() {
         let precision = if index % 5 == 0 { Precision::Bfloat16 } else { Precision::Float32 };
         bitnet::libtorch::random::seed(index as u64).unwrap();
@@ -112,9 +113,11 @@ fn the_loss_of_every_variant_falls_within_a_few_steps_and_its_logits_survive_a_f
         let parameters: BTreeMap<String, Tensor> = store.variables().into_iter().collect();
         let losses = losses(&parameters, &decoder);
         let (first, last) = (losses[0], losses[NUM_STEPS - 1]);
+        slowest = slowest.max(last / first);
         assert!(losses.iter().all(|loss| loss.is_finite()) && last < 0.9 * first, "{precision:?} {config:?}: {losses:?}");
         assert!(parameters.values().all(|parameter| bool::try_from(parameter.isfinite().all()).unwrap()));
         assert_eq!(decoder.forward(&batch().0).kind(), Kind::Float);
         assert_survives_a_file(config, parameters, &decoder, precision);
     }
+    println!("in {NUM_STEPS} steps every loss falls to {slowest:.2} of the first, or further");
 }

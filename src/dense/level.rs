@@ -3,7 +3,13 @@
 use super::simd::{Portable, Simd};
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Avx2, Avx512};
+use crate::{Error, Result};
+use std::fmt;
+use std::str::FromStr;
 use std::sync::OnceLock;
+
+/// The environment variable that asks for other vectors than the best.
+const VARIABLE: &str = "BITNET_DENSE";
 
 /// Vectors that dense products are computed with. Whoever has a level runs on a processor that has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +34,20 @@ pub(super) trait Work {
 }
 
 impl Level {
-    /// The best of this processor.
+    /// The best of this processor, or what `BITNET_DENSE` names. A name that [`Self::asked`] refuses has no say.
     pub fn best() -> Self {
         static BEST: OnceLock<Level> = OnceLock::new();
-        *BEST.get_or_init(|| Self::usable().last().unwrap_or(Self(Kind::Portable)))
+        let best = || Self::usable().last().unwrap_or(Self(Kind::Portable));
+        *BEST.get_or_init(|| Self::asked().ok().flatten().unwrap_or_else(best))
+    }
+
+    /// What `BITNET_DENSE` names, if anything.
+    ///
+    /// # Errors
+    /// It names no vectors, or those of another processor.
+    pub fn asked() -> Result<Option<Self>> {
+        let asked = std::env::var(VARIABLE).ok().map(|name| name.parse());
+        asked.transpose().map_err(|error: Error| error.context(VARIABLE))
     }
 
     /// Those of this processor, from the plainest to the best.
@@ -58,6 +74,28 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => unsafe { with_avx512(work) },
         }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self.0 {
+            Kind::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
+        })
+    }
+}
+
+impl FromStr for Level {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let usable: Vec<String> = Self::usable().map(|level| level.to_string()).collect();
+        let level = Self::usable().find(|level| level.to_string() == name);
+        level.ok_or_else(|| Error::input(format!("this processor has no vectors '{name}', only {}", usable.join(", "))))
     }
 }
 

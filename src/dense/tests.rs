@@ -261,3 +261,12 @@ fn exponentials_are_those_of_the_library() {
         }
     }
 }
+
+#[test]
+fn a_level_has_a_name_and_an_unknown_name_is_refused() {
+    for level in Level::usable() {
+        assert_eq!(level.to_string().parse::<Level>().unwrap(), level);
+    }
+    let error = "sse".parse::<Level>().unwrap_err();
+    assert!(error.to_string().contains("this processor has no vectors 'sse', only portable"), "{error}");
+}

@@ -9,7 +9,9 @@ use super::table::{HeadFormat, Table, TableScratch};
 use super::weights::Weights;
 use super::workspace::{Chunk, Pass, Row, Wanted, Workspace};
 use crate::config::{HuggingFaceConfig, ModelConfig, NormPlacement};
+use crate::dense::Level;
 use crate::storage::{DISK, read_capped};
+use crate::ternary::kernels::Kernel;
 use crate::ternary::threads::Threads;
 use crate::{Context, Error, Result};
 use std::path::Path;
@@ -68,6 +70,8 @@ impl Model {
 
     /// The model whose files these are.
     pub(super) fn of(source: &Source, options: &LoadOptions) -> Result<Self> {
+        // What the environment asks for is refused here, if it is: computing cannot.
+        let _ = (Kernel::best()?, Level::asked()?);
         let (weights, model) = (Weights::new(source)?, source.config().model.clone());
         let threads = Threads::new(options.num_threads)?;
         let table = |name: &str| weights.with_table(name, |stored| Table::read(&stored, options.head_format, &threads));

@@ -25,12 +25,14 @@ fn differences(found: &[f32], expected: &[f64]) -> (f64, f64) {
     (apart.iter().copied().fold(0.0, f64::max), apart.iter().sum::<f64>() / apart.len() as f64)
 }
 
-/// A rounding of the 24th bit may move an activation to the next code; then a few logits differ by more than a rounding.
-fn is_close((largest, mean): (f64, f64), quantizer: ActivationQuantizer) -> bool {
+/// A rounding of the 24th bit may move an activation to the next code; then logits of its token and of later ones differ by more than a
+/// rounding. `tests/inference_parity.rs` measures how far a code reaches in models of this size: up to 5 % of the largest logit with 8 bits,
+/// ten times as far with 4. How rarely that is, each test says.
+fn is_close((largest, _): (f64, f64), quantizer: ActivationQuantizer) -> bool {
     match quantizer {
         ActivationQuantizer::None => largest < 1e-5,
-        ActivationQuantizer::Int8Absmax => largest < 2e-2 && mean < 1e-3,
-        ActivationQuantizer::Int4Absmean => largest < 2e-1 && mean < 1e-2,
+        ActivationQuantizer::Int8Absmax => largest < 1e-1,
+        ActivationQuantizer::Int4Absmean => largest < 1.0,
     }
 }
 
@@ -48,6 +50,7 @@ fn logits_of_every_variant_are_those_of_plain_float64_arithmetic() {
         assert!(is_close(apart, model.bit_linear.activations), "{apart:?} {model:?}");
         num_exact += usize::from(apart.0 < 1e-5);
     }
+    println!("{num_exact} of {} variants agree to a rounding", variants.len());
     assert!(num_exact > variants.len() * 3 / 4, "only {num_exact} of {} agree to a rounding", variants.len());
 }
 
@@ -69,8 +72,10 @@ fn odd_shapes_are_computed_like_others() {
     let model = ModelConfig { max_position_embeddings: 80, ..model };
     let expected = Reference { model: &model, tensors: &tensors }.logits(&ids[..50]).concat();
     let found = all_logits(&Model::load(dir.path(), &OPTIONS).unwrap(), &ids[..50]);
-    let apart = differences(&found, &expected);
-    assert!(is_close(apart, model.bit_linear.activations), "{apart:?}");
+    // Of 300,000 codes some may be moved, each of them one of hundreds in its row.
+    let (largest, mean) = differences(&found, &expected);
+    println!("{largest:.1e} apart at most, {mean:.1e} in the mean");
+    assert!(largest < 2e-2 && mean < 1e-3, "{largest:.1e} {mean:.1e}");
 }
 
 /// A loaded model of each attention, with the logits of a text.

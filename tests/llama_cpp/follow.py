@@ -1,6 +1,6 @@
 """What llama.cpp makes of a GGUF file: argument 1 the file, argument 2 token ids with commas between.
 
-Prints one line of JSON: `logits`, those behind each of the tokens, and `greedy`, as many likeliest tokens behind the first half of them.
+Prints one line of JSON: `logits`, those behind each of the tokens.
 """
 
 import ctypes
@@ -39,12 +39,4 @@ def read(token):
 
 
 logits = [read(token) for token in tokens]
-llama.llama_memory_clear(llama.llama_get_memory(context), True)
-half = len(tokens) // 2
-for token in tokens[:half]:
-    last = read(token)
-greedy = []
-for _ in tokens[half:]:
-    greedy.append(max(range(vocabulary), key=last.__getitem__))
-    last = read(greedy[-1])
-print(json.dumps({"logits": logits, "greedy": greedy}))
+print(json.dumps({"logits": logits}))

@@ -51,3 +51,8 @@ pub fn assert_near(found: &Tensor, expected: &Tensor, limit: f64, what: &str) {
     let distance = distance(found, expected);
     assert!(distance <= limit, "{what}: {distance:.2e} away, {limit:.0e} allowed");
 }
+
+/// `tensor` with every number changed by about ten roundings of float32, by the next random numbers of this thread.
+pub fn shaken(tensor: &Tensor) -> Tensor {
+    tensor.detach() * (bitnet::libtorch::random::normal(&tensor.size(), 6e-7) + 1.0)
+}
