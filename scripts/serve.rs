@@ -3,7 +3,7 @@
 
 use bitnet::Result;
 use bitnet::cli::{ModelArguments, TemplateArguments};
-use bitnet::report::{run_binary, write_completions};
+use bitnet::report::{run_binary, without_controls, write_completions};
 use bitnet::run::StopSignal;
 use bitnet::serve::{ServeOptions, Server};
 use clap::{CommandFactory, Parser};
@@ -17,9 +17,10 @@ use std::time::Duration;
 const EXAMPLES: &str = "\
 Examples:
   serve                                         the newest run, on http://127.0.0.1:8080, with a page to try it in a browser
-  serve --model mine --port 9000                a run by id, unique prefix or path
-  serve --model microsoft/bitnet-b1.58-2B-4T --parallel 4 --context 2048 --cache bfloat16
-  BITNET_API_KEY=secret serve --host 0.0.0.0    for other machines; behind a proxy that speaks TLS
+  serve mine --port 9000                        a run by id, unique prefix or path
+  serve microsoft/bitnet-b1.58-2B-4T --parallel 4 --context 2048 --cache bfloat16
+  BITNET_API_KEY=secret serve --host 0.0.0.0    for other machines, by its address; behind a proxy that speaks TLS
+  serve --host 0.0.0.0 --host-name models.lan   for other machines, by its name too
   curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' -d '{\"prompt\": \"Once upon a time\", \"max_tokens\": 50}'
 
 Ctrl-C or SIGTERM ends it in order: what is computed is finished within --grace seconds; a second Ctrl-C ends it at once.";
@@ -30,14 +31,19 @@ Ctrl-C or SIGTERM ends it in order: what is computed is finished within --grace 
 struct Arguments {
     /// A model folder or file, a checkpoint, a run's id, a unique prefix of it or its path, or an id on the Hugging Face hub; the newest run
     /// when absent
-    #[arg(long)]
     model: Option<String>,
+    /// The same, as other commands have it
+    #[arg(long = "model", value_name = "MODEL", conflicts_with = "model")]
+    model_flag: Option<String>,
     /// What the model is called in requests and answers; the name of its run or folder when absent
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Where to listen: 127.0.0.1 for this machine alone, 0.0.0.0 for others too
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: IpAddr,
+    /// A name by which browsers and clients may ask for this server, beside its address and localhost; may be given several times
+    #[arg(long, value_name = "NAME")]
+    host_name: Vec<String>,
     /// 0 takes any that is free
     #[arg(long, value_name = "N", default_value_t = 8080)]
     port: u16,
@@ -84,9 +90,9 @@ fn serve(arguments: &Arguments) -> Result<ExitCode> {
     }
     let stop = StopSignal::listen()?;
     arguments.options("").validate()?; // before the model is loaded, which takes a while
-    let (path, mut engine) = arguments.loading.load(arguments.model.as_deref())?;
+    let (path, mut engine) = arguments.loading.load(arguments.model())?;
     arguments.template.apply(&mut engine)?;
-    let hub_id = || arguments.model.clone().filter(|model| model.contains('/') && !Path::new(model).exists());
+    let hub_id = || arguments.model().filter(|model| model.contains('/') && !Path::new(model).exists()).map(str::to_owned);
     let options = arguments.options(&arguments.name.clone().or_else(hub_id).unwrap_or_else(|| model_name(&path)));
     let server = Server::start(engine, &options)?;
     writeln!(stdout(), "http://{}", server.address())?;
@@ -98,9 +104,14 @@ fn serve(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 impl Arguments {
+    fn model(&self) -> Option<&str> {
+        self.model.as_deref().or(self.model_flag.as_deref())
+    }
+
     fn options(&self, model_name: &str) -> ServeOptions {
         ServeOptions {
             address: SocketAddr::from((self.host, self.port)),
+            host_names: self.host_name.clone(),
             api_key: self.api_key.clone(),
             parallel: self.parallel,
             queue: self.queue,
@@ -114,7 +125,7 @@ impl Arguments {
     }
 
     fn write_start(&self, options: &ServeOptions) -> Result<()> {
-        let (name, parallel) = (&options.model_name, options.parallel);
+        let (name, parallel) = (without_controls(&options.model_name), options.parallel);
         writeln!(stderr(), "serving {name} to up to {parallel} texts at once; Ctrl-C stops")?;
         if !self.host.is_loopback() && options.api_key.is_none() {
             writeln!(stderr(), "warning: other machines reach it without an API key\nhint: set BITNET_API_KEY")?;

@@ -1,7 +1,7 @@
 //! What went wrong, what to do about it, and the exit status it maps to. Every fallible function of the library returns [`Result`].
 
 use std::cell::Cell;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
@@ -84,15 +84,23 @@ impl Error {
     }
 }
 
-/// The whole chain on one line, then the hint.
+/// The whole chain on one line, then the hint. Control characters, which files and clients can bring along, are escaped: no message
+/// moves a terminal's cursor.
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:#}", self.cause)?;
+        write_escaped(formatter, &format!("{:#}", self.cause))?;
         match &self.hint {
-            Some(hint) => write!(formatter, "\nhint: {hint}"),
+            Some(hint) => write_escaped(formatter, &format!("\nhint: {hint}")),
             None => Ok(()),
         }
     }
+}
+
+fn write_escaped(formatter: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|character| match character.is_control() && !"\n\t".contains(character) {
+        true => write!(formatter, "{}", character.escape_default()),
+        false => formatter.write_char(character),
+    })
 }
 
 impl fmt::Debug for Error {
@@ -146,4 +154,15 @@ fn keep_quiet_where_caught() {
             }
         }));
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_or_client_brings_along_moves_no_cursor() {
+        let error = Error::input("the role \"\u{1b}[2J\r\u{7}é\"").context("a\tb").hint("one of\ntwo\u{9b}");
+        assert_eq!(error.to_string(), "a\tb: the role \"\\u{1b}[2J\\r\\u{7}é\"\nhint: one of\ntwo\\u{9b}");
+    }
 }

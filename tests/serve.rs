@@ -6,6 +6,8 @@ mod answers;
 mod batching;
 #[path = "serve/client.rs"]
 mod client;
+#[path = "serve/crowds.rs"]
+mod crowds;
 #[path = "serve/openai.rs"]
 mod openai;
 #[path = "serve/refusals.rs"]

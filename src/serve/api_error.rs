@@ -55,6 +55,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_stopping", "the server is stopping")
     }
 
+    /// For nobody: the connection is closed.
+    pub fn client_left() -> Self {
+        Self::bad_request("the client has left")
+    }
+
     /// The model thread has ended without a word.
     pub fn no_model() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "model_failed", "the model failed; try again")

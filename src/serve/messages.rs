@@ -1,17 +1,16 @@
-//! The conversation of a chat request, as the prompt that its model's template makes of it.
+//! The conversation of a chat request, of which its model's template will make a prompt.
 
 use super::api_error::ApiError;
 use super::fields::{Fields, wrong};
 use crate::inference::Engine;
 use crate::tokenizer::Message;
 use serde_json::Value;
-use std::sync::Arc;
 
 /// Messages of a request.
 const MOST_MESSAGES: usize = 4096;
 
-/// Token ids of `messages`, up to where the answer begins.
-pub(super) fn prompt(fields: &mut Fields, engine: &Engine) -> Result<Arc<[u32]>, ApiError> {
+/// The field `messages`, for a model that has a template.
+pub(super) fn read(fields: &mut Fields, engine: &Engine) -> Result<Vec<Message>, ApiError> {
     if engine.template.is_none() {
         let message = "this model has no chat template; start the server with --template, such as --template plain, or use /v1/completions";
         return Err(ApiError::bad_request(message).code("no_chat_template"));
@@ -26,8 +25,7 @@ pub(super) fn prompt(fields: &mut Fields, engine: &Engine) -> Result<Arc<[u32]>,
         Some(other) => return Err(wrong("messages", "a list", &other)),
     };
     let read = |(index, message): (usize, Value)| read_message(message, &format!("messages[{index}]."));
-    let messages: Vec<Message> = messages.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
-    engine.encode_chat(&messages).map(Arc::from).map_err(|error| ApiError::of(&error, "messages"))
+    messages.into_iter().enumerate().map(read).collect()
 }
 
 fn read_message(message: Value, prefix: &str) -> Result<Message, ApiError> {

@@ -1,5 +1,6 @@
 //! What a server counts while it runs, and its text for Prometheus (exposition format 0.0.4).
 
+use super::admission::{ConnectionCounts, Phase};
 use super::histogram::Histogram;
 use super::lock;
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ pub(super) struct Gauges {
     pub taken_places: usize,
     /// Places for both.
     pub places: usize,
+    pub connections: ConnectionCounts,
 }
 
 impl Default for Metrics {
@@ -77,6 +79,7 @@ impl Metrics {
         for ((route, status), count) in lock(&self.requests).iter() {
             let _ = writeln!(text, "bitnet_requests_total{{route=\"{route}\",status=\"{status}\"}} {count}");
         }
+        write_connections(&mut text, gauges.connections);
         let active = self.active.load(Ordering::Relaxed);
         let mut counter =
             |name: &str, help: &str, value: &AtomicU64| sample(&mut text, name, "counter", help, value.load(Ordering::Relaxed));
@@ -100,6 +103,15 @@ impl Metrics {
         histogram("bitnet_time_per_token_seconds", "From one token of a text to its next", &self.token_seconds);
         text
     }
+}
+
+fn write_connections(text: &mut String, counts: ConnectionCounts) {
+    head(text, "bitnet_connections", "gauge", "Open connections, by what they wait for");
+    for ((_, name), count) in Phase::ALL.iter().zip(counts.by_phase) {
+        let _ = writeln!(text, "bitnet_connections{{phase=\"{name}\"}} {count}");
+    }
+    let help = "Connections that were closed to make room for new ones";
+    sample(text, "bitnet_connections_closed_total", "counter", help, counts.num_closed);
 }
 
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {

@@ -1,25 +1,31 @@
 //! An OpenAI-compatible server over the packed engine. Here are its options and the order of its parts: `server` starts and stops,
-//! `connections` speaks HTTP, `routes` says what lies where, `request` reads what is asked, `batch` owns the model and computes for all
-//! clients together, `answer` and `stream` say what came of it.
+//! `admission` says who may be connected, `connections` speaks HTTP, `routes` says what lies where, `request` reads what is asked,
+//! `encoding` makes tokens of it, `batch` owns the model and computes for all clients together, `answer` and `stream` say what came of it.
 
 mod access;
+mod admission;
 mod answer;
 mod api_error;
 mod batch;
 mod body;
 mod connections;
+mod encoding;
 mod fields;
 mod histogram;
 mod messages;
 mod metrics;
+mod names;
 mod places;
+mod prompts;
 mod request;
 mod routes;
 mod sequence;
 mod server;
 mod share;
+mod socket;
 mod stream;
 
+pub use admission::ConnectionLimits;
 pub use server::Server;
 
 use crate::{Error, Result};
@@ -34,6 +40,8 @@ pub struct ServeOptions {
     pub address: SocketAddr,
     /// What the model is called.
     pub model_name: String,
+    /// Names of the server beside its addresses and `localhost`: browsers that ask for another get no answer.
+    pub host_names: Vec<String>,
     /// What clients must bring, if anything.
     pub api_key: Option<String>,
     /// Texts that are computed at once.
@@ -50,6 +58,8 @@ pub struct ServeOptions {
     pub max_body_bytes: usize,
     /// How long texts that are computed may go on once the server is asked to stop.
     pub grace: Duration,
+    /// How many connections there may be, and how long each may keep the server waiting.
+    pub connections: ConnectionLimits,
 }
 
 impl ServeOptions {
@@ -58,6 +68,7 @@ impl ServeOptions {
         Self {
             address: SocketAddr::from((IpAddr::from([127, 0, 0, 1]), 8080)),
             model_name: model_name.into(),
+            host_names: Vec::new(),
             api_key: None,
             parallel: 8,
             queue: 64,
@@ -66,7 +77,13 @@ impl ServeOptions {
             max_tokens: None,
             max_body_bytes: 1 << 20,
             grace: Duration::from_secs(30),
+            connections: ConnectionLimits::default(),
         }
+    }
+
+    /// Texts that are computed or wait.
+    pub fn places(&self) -> usize {
+        self.parallel.saturating_add(self.queue)
     }
 
     /// Refuses what no server can be made with.
@@ -88,6 +105,10 @@ impl ServeOptions {
         }
         if self.api_key.as_ref().is_some_and(String::is_empty) {
             return Err(Error::input("the API key is empty").hint("set --api-key or BITNET_API_KEY to a secret, or neither"));
+        }
+        if let Some(name) = self.host_names.iter().find(|name| name.is_empty() || name.contains([':', '/', '@'])) {
+            let message = format!("--host-name {name:?}: it is no name of a host");
+            return Err(Error::input(message).hint("give the name alone, such as models.example, without a scheme or a port"));
         }
         Ok(())
     }

@@ -1,10 +1,11 @@
-//! What a client asks for: the fields of both APIs, read and checked, as texts to continue. What is not supported and would change the
-//! answer is refused; what changes nothing is passed over.
+//! What a client asks for: the fields of both APIs, read and checked, then as tokens to continue. What is not supported and would change
+//! the answer is refused; what changes nothing is passed over.
 
 use super::ServeOptions;
 use super::api_error::ApiError;
 use super::fields::{Fields, wrong};
 use super::messages;
+use super::prompts::{self, Prompt};
 use crate::inference::{Engine, GenerationOptions, SamplingOptions};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -36,10 +37,22 @@ pub(super) struct Limits {
     pub model_name: String,
     /// Tokens of a text, prompt and answer together.
     pub context: usize,
+    /// Bytes of text that a token can stand for, if that is known.
+    most_bytes_of_a_token: Option<usize>,
     /// New tokens.
     pub max_tokens: usize,
     /// Texts.
     pub places: usize,
+}
+
+/// A request whose prompts are as they were sent.
+#[derive(Debug)]
+pub(super) struct Draft {
+    prompts: Vec<Prompt>,
+    /// Whether the prompts are to stand in front of the answers.
+    is_echoed: bool,
+    /// All but the prompts.
+    asked: Asked,
 }
 
 /// A request that can be answered.
@@ -62,8 +75,13 @@ impl Limits {
     pub fn new(engine: &Engine, options: &ServeOptions) -> Self {
         let longest = engine.model.config().max_position_embeddings;
         let context = options.context.map_or(longest, |context| context.min(longest));
-        let max_tokens = options.max_tokens.unwrap_or(usize::MAX);
-        Self { model_name: options.model_name.clone(), context, max_tokens, places: options.parallel.saturating_add(options.queue) }
+        Self {
+            model_name: options.model_name.clone(),
+            context,
+            most_bytes_of_a_token: engine.tokenizer.most_bytes_of_a_token(),
+            max_tokens: options.max_tokens.unwrap_or(usize::MAX),
+            places: options.places(),
+        }
     }
 
     /// For a client that asks for another model.
@@ -73,8 +91,8 @@ impl Limits {
     }
 }
 
-impl Asked {
-    /// Reads a request's body. It encodes the prompts, which takes long for long ones.
+impl Draft {
+    /// Reads a request's body, and checks all that can be checked without its tokens.
     ///
     /// # Errors
     /// Status 400 or 404, with the field.
@@ -84,14 +102,11 @@ impl Asked {
             return Err(limits.no_such_model(&model));
         }
         let prompts = match kind {
-            Kind::Completion => completion_prompts(&mut fields, engine)?,
-            Kind::Chat => vec![messages::prompt(&mut fields, engine)?],
+            Kind::Completion => prompts::of_completion(&mut fields)?,
+            Kind::Chat => vec![Prompt::Chat(messages::read(&mut fields, engine)?)],
         };
         let num_choices = fields.count("n", 1..=MOST_CHOICES)?.unwrap_or(1);
-        let echoes = match kind == Kind::Completion && fields.boolean("echo")?.unwrap_or(false) {
-            true => Some(prompts.iter().map(|prompt| engine.tokenizer.decode(prompt)).collect()),
-            false => None,
-        };
+        let is_echoed = kind == Kind::Completion && fields.boolean("echo")?.unwrap_or(false);
         let is_stream = fields.boolean("stream")?.unwrap_or(false);
         let has_usage = read_stream_options(&mut fields, is_stream)?;
         let mut options = read_options(kind, &mut fields, limits)?;
@@ -100,14 +115,53 @@ impl Asked {
         }
         refuse_others(kind, &mut fields, num_choices)?;
         fields.finish()?;
-        if echoes.is_some() && options.num_log_probabilities.is_some() {
+        if is_echoed && options.num_log_probabilities.is_some() {
             return Err(ApiError::field("echo", "echo: not together with logprobs").code("unsupported_parameter"));
         }
-        let asked = Self { kind, prompts, num_choices, options, is_stream, has_usage, echoes };
-        asked.refuse_misfits(engine, limits)?;
-        Ok(asked)
+        let asked = Asked { kind, prompts: Vec::new(), num_choices, options, is_stream, has_usage, echoes: None };
+        let draft = Self { prompts, is_echoed, asked };
+        draft.refuse_too_much(limits)?;
+        Ok(draft)
     }
 
+    /// The answers that are asked for.
+    pub fn num_texts(&self) -> usize {
+        self.prompts.len() * self.asked.num_choices
+    }
+
+    /// Bytes of text of all prompts.
+    pub fn num_bytes(&self) -> usize {
+        self.prompts.iter().map(Prompt::num_bytes).sum()
+    }
+
+    fn refuse_too_much(&self, limits: &Limits) -> Result<(), ApiError> {
+        let param = self.asked.kind.prompt_field();
+        if self.num_texts() > limits.places {
+            let message = format!("{} texts at once are more than the {} that this server has places for", self.num_texts(), limits.places);
+            return Err(ApiError::field(param, message));
+        }
+        self.prompts.iter().try_for_each(|prompt| prompt.refuse_if_too_long(limits.context, limits.most_bytes_of_a_token, param))
+    }
+
+    /// Encodes the prompts, which takes long for long ones; between two of them it is asked whether the answer is still wanted.
+    ///
+    /// # Errors
+    /// Status 400, with the field.
+    pub fn encode(self, engine: &Engine, limits: &Limits, is_wanted: &dyn Fn() -> bool) -> Result<Asked, ApiError> {
+        let Self { prompts, is_echoed, mut asked } = self;
+        for prompt in prompts {
+            if !is_wanted() {
+                return Err(ApiError::client_left());
+            }
+            asked.prompts.push(prompt.encode(engine, asked.kind.prompt_field())?);
+        }
+        asked.refuse_misfits(engine, limits)?;
+        asked.echoes = is_echoed.then(|| asked.prompts.iter().map(|prompt| engine.tokenizer.decode(prompt)).collect());
+        Ok(asked)
+    }
+}
+
+impl Asked {
     /// The answers that are asked for.
     pub fn num_texts(&self) -> usize {
         self.prompts.len() * self.num_choices
@@ -126,10 +180,6 @@ impl Asked {
     fn refuse_misfits(&self, engine: &Engine, limits: &Limits) -> Result<(), ApiError> {
         let param = self.kind.prompt_field();
         let (context, vocab_size) = (limits.context, engine.model.config().vocab_size);
-        if self.num_texts() > limits.places {
-            let message = format!("{} texts at once are more than the {} that this server has places for", self.num_texts(), limits.places);
-            return Err(ApiError::field(param, message));
-        }
         for prompt in &self.prompts {
             if prompt.is_empty() {
                 return Err(ApiError::field(param, format!("{param}: the prompt is empty; give at least one character")));
@@ -154,28 +204,6 @@ impl Kind {
             Self::Chat => "messages",
         }
     }
-}
-
-/// `prompt`: a text, several, the ids of one, or of several.
-fn completion_prompts(fields: &mut Fields, engine: &Engine) -> Result<Vec<Arc<[u32]>>, ApiError> {
-    const WANTED: &str = "a string, a list of strings, a list of token ids, or a list of such lists";
-    let prompts = match fields.take("prompt") {
-        None => return Err(ApiError::field("prompt", "prompt: it is missing").code("missing_required_parameter")),
-        Some(Value::Array(items)) if items.is_empty() => return Err(ApiError::field("prompt", "prompt: the list is empty")),
-        Some(Value::Array(items)) if items.iter().all(Value::is_number) => vec![Value::Array(items)],
-        Some(Value::Array(items)) => items,
-        Some(prompt) => vec![prompt],
-    };
-    let ids_of = |prompt: &Value| match prompt {
-        Value::String(text) => engine.encode_prompt(text).map_err(|error| ApiError::of(&error, "prompt")),
-        Value::Array(ids) => ids.iter().map(|id| token_id(id).ok_or_else(|| wrong("prompt", "token ids", id))).collect(),
-        other => Err(wrong("prompt", WANTED, other)),
-    };
-    prompts.iter().map(|prompt| ids_of(prompt).map(Arc::from)).collect()
-}
-
-fn token_id(value: &Value) -> Option<u32> {
-    value.as_u64().and_then(|id| u32::try_from(id).ok())
 }
 
 /// Whether `stream_options` ask for the count of tokens.

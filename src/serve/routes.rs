@@ -2,12 +2,15 @@
 
 use super::ServeOptions;
 use super::access::{ApiKey, require_json};
+use super::admission::{Admission, Connection, Phase};
 use super::answer::{Form, unix_seconds};
 use super::api_error::ApiError;
 use super::batch::Inbox;
+use super::encoding::Encoding;
 use super::metrics::{CLIENT_LEFT, CONTENT_TYPE, Gauges, Metrics};
-use super::places::Places;
-use super::request::{Asked, Kind, Limits};
+use super::names::Names;
+use super::places::{Place, Places};
+use super::request::{Asked, Draft, Kind, Limits};
 use super::sequence::{Event, Job};
 use super::{body, stream};
 use crate::inference::{Engine, GenerationOptions, SamplingOptions};
@@ -39,7 +42,10 @@ pub(super) struct App {
     limits: Limits,
     inbox: Inbox,
     places: Places,
+    encoding: Encoding,
+    admission: Arc<Admission>,
     metrics: Arc<Metrics>,
+    names: Names,
     key: Option<ApiKey>,
     max_body_bytes: usize,
     started: u64,
@@ -49,10 +55,13 @@ pub(super) struct App {
 type Shared = State<Arc<App>>;
 
 impl App {
-    pub fn new(engine: Arc<Engine>, inbox: Inbox, metrics: Arc<Metrics>, options: &ServeOptions) -> Self {
+    pub fn new(engine: Arc<Engine>, inbox: Inbox, metrics: Arc<Metrics>, admission: Arc<Admission>, options: &ServeOptions) -> Self {
         let limits = Limits::new(&engine, options);
         Self {
             places: Places::new(limits.places),
+            encoding: Encoding::new(),
+            admission,
+            names: Names::new(&options.host_names),
             key: options.api_key.as_deref().map(ApiKey::new),
             max_body_bytes: options.max_body_bytes,
             started: unix_seconds(),
@@ -82,9 +91,22 @@ impl App {
         }
     }
 
-    /// Hands the texts of a request to the model.
-    fn send(&self, asked: &Asked, arrived: Instant) -> Result<UnboundedReceiver<Event>, ApiError> {
-        let places = self.places.take(asked.num_texts()).ok_or_else(|| ApiError::too_many(self.places.count()))?;
+    fn refuse_strangers(&self, request: &Request) -> Result<(), ApiError> {
+        self.names.check(request.headers(), request.uri())?;
+        match &self.key {
+            Some(key) if !OPEN_ROUTES.contains(&request.uri().path()) => key.check(request.headers()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn encode(self: &Arc<Self>, draft: Draft) -> Result<Asked, ApiError> {
+        let (app, num_bytes) = (Arc::clone(self), draft.num_bytes());
+        let encode = move |is_wanted: &dyn Fn() -> bool| draft.encode(&app.engine, &app.limits, is_wanted);
+        self.encoding.run(num_bytes, encode).await.ok_or_else(ApiError::no_model)?
+    }
+
+    /// Hands the texts of a request to the model, each with its place.
+    fn send(&self, asked: &Asked, places: Vec<Place>, arrived: Instant) -> Result<UnboundedReceiver<Event>, ApiError> {
         let (events, receiver) = unbounded_channel();
         for (choice, place) in places.into_iter().enumerate() {
             let prompt = Arc::clone(&asked.prompts[choice / asked.num_choices]);
@@ -134,15 +156,14 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// Around every route: the key, and the count.
+/// Around every route: the name, the key, and the count.
 async fn guard(State(app): Shared, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let route = ROUTES.into_iter().find(|route| *route == path).unwrap_or("other");
     let mut counted = Counted { metrics: &app.metrics, route, status: CLIENT_LEFT };
-    let refusal = app.key.as_ref().filter(|_| !OPEN_ROUTES.contains(&path)).and_then(|key| key.check(request.headers()).err());
-    let response = match refusal {
-        Some(error) => error.into_response(),
-        None => next.run(request).await,
+    let response = match app.refuse_strangers(&request) {
+        Err(error) => error.into_response(),
+        Ok(()) => next.run(request).await,
     };
     counted.status = response.status().as_u16();
     response
@@ -154,7 +175,7 @@ async fn health(State(app): Shared) -> Result<Response, ApiError> {
 }
 
 async fn metrics(State(app): Shared) -> Response {
-    let gauges = Gauges { taken_places: app.places.num_taken(), places: app.places.count() };
+    let gauges = Gauges { taken_places: app.places.num_taken(), places: app.places.count(), connections: app.admission.counts() };
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], app.metrics.text(gauges)).into_response()
 }
 
@@ -185,12 +206,16 @@ async fn answer(kind: Kind, State(app): Shared, request: Request) -> Result<Resp
     let arrived = Instant::now();
     app.refuse_if_stopping()?;
     require_json(request.headers())?;
+    let connection = request.extensions().get::<Connection>().cloned();
     let body = body::read(request.into_body(), app.max_body_bytes).await?;
-    let reader = Arc::clone(&app);
-    let read = move || Asked::read(kind, &body, &reader.engine, &reader.limits);
-    let asked = tokio::task::spawn_blocking(read).await.map_err(|_| ApiError::no_model())??;
+    connection.iter().for_each(|connection| connection.enter(Phase::Working));
+    // The place comes first: who gets none has cost nothing but reading, and there are no more texts to encode than places.
+    let draft = Draft::read(kind, &body, &app.engine, &app.limits)?;
+    let places = app.places.take(draft.num_texts()).ok_or_else(|| ApiError::too_many(app.places.count()))?;
+    drop(body);
+    let asked = app.encode(draft).await?;
     app.refuse_if_stopping()?;
-    let events = app.send(&asked, arrived)?;
+    let events = app.send(&asked, places, arrived)?;
     let form = Form::new(&asked, &app.limits.model_name);
     match asked.is_stream {
         true => Ok(stream::streamed(&asked, form, Arc::clone(&app.engine), events)),

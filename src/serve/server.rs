@@ -1,11 +1,11 @@
 //! The server as a whole: from a loaded model to a listening port, and from a request to stop to an orderly end.
 
-use super::ServeOptions;
+use super::admission::Admission;
 use super::batch::{BatchLimits, BatchThread};
-use super::connections;
 use super::metrics::Metrics;
 use super::request::Limits;
 use super::routes::{App, router};
+use super::{ServeOptions, connections, encoding};
 use crate::inference::Engine;
 use crate::run::StopSignal;
 use crate::{Context, Result};
@@ -15,8 +15,6 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{Instant, sleep};
 
-/// Threads that encode prompts.
-const ENCODING_THREADS: usize = 2;
 /// How often is looked whether to stop, and whether all is done.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -27,6 +25,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     app: Arc<App>,
+    admission: Arc<Admission>,
     model: BatchThread,
     grace: Duration,
 }
@@ -44,14 +43,15 @@ impl Server {
         })?;
         listener.set_nonblocking(true).context(opening)?;
         let address = listener.local_addr().context(opening)?;
-        let runtime = Builder::new_current_thread().enable_io().enable_time().max_blocking_threads(ENCODING_THREADS).build();
+        let runtime = Builder::new_current_thread().enable_io().enable_time().max_blocking_threads(encoding::THREADS).build();
         let runtime = runtime.context(|| "starting the runtime")?;
         let (engine, metrics) = (Arc::new(engine), Arc::new(Metrics::default()));
         let context = Limits::new(&engine, options).context;
         let limits = BatchLimits { parallel: options.parallel, context, batch_tokens: options.batch_tokens };
         let model = BatchThread::start(Arc::clone(&engine), limits, Arc::clone(&metrics))?;
-        let app = Arc::new(App::new(engine, model.inbox(), metrics, options));
-        Ok(Self { runtime, listener, address, app, model, grace: options.grace })
+        let admission = Arc::new(Admission::new(options.connections.with_room_for(options.places())));
+        let app = Arc::new(App::new(engine, model.inbox(), metrics, Arc::clone(&admission), options));
+        Ok(Self { runtime, listener, address, app, admission, model, grace: options.grace })
     }
 
     /// Where it listens.
@@ -64,7 +64,7 @@ impl Server {
     /// # Errors
     /// Ours: the port cannot be used.
     pub fn run(self, stop: &StopSignal) -> Result<()> {
-        let Self { runtime, listener, app, model, grace, .. } = self;
+        let Self { runtime, listener, app, admission, model, grace, .. } = self;
         let outcome = runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).context(|| "using the port")?;
             let until = async {
@@ -78,7 +78,7 @@ impl Server {
                 }
                 model.stop();
             };
-            connections::serve(listener, router(Arc::clone(&app)), until).await;
+            connections::serve(listener, router(Arc::clone(&app)), admission, until).await;
             Ok(())
         });
         runtime.shutdown_background(); // a prompt that is still encoded has no client

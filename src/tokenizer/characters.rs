@@ -89,6 +89,11 @@ impl CharacterTokenizer {
         self.character(id).map_or(0, char::len_utf8)
     }
 
+    /// Bytes of the longest character; encoding refuses what it has no token for, so none is left out.
+    pub fn most_bytes_of_a_token(&self) -> Option<usize> {
+        Some(self.alphabet.iter().map(|character| character.len_utf8()).max().unwrap_or(1))
+    }
+
     /// The character of `id`, or its name if it is none.
     pub fn content(&self, id: u32) -> Vec<u8> {
         if (id as usize) < self.vocab_size { self.token(id).into_bytes() } else { Vec::new() }

@@ -139,6 +139,15 @@ impl HuggingFaceTokenizer {
         }
     }
 
+    /// Bytes of the longest token; none where the file's normalizer, or an unknown token, may stand for any amount of text.
+    pub fn most_bytes_of_a_token(&self) -> Option<usize> {
+        let shared = &self.shared;
+        // Of a text for [`Parting::AtSpace`] a space becomes three bytes of a token, and a character that has none becomes its bytes.
+        let keeps_all = shared.is_lossless || shared.parting == Parting::AtSpace && shared.has_byte_tokens;
+        let longest = shared.tokens.iter().filter(|token| !token.is_special).map(|token| token.content.len()).max();
+        longest.filter(|_| keeps_all)
+    }
+
     /// The bytes that `id` stands for, or its name if it is special.
     pub fn content(&self, id: u32) -> Vec<u8> {
         let name = || self.shared.tokens.get(id as usize).map_or(Vec::new(), |token| token.content.to_vec());

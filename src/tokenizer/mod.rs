@@ -149,6 +149,12 @@ impl Tokenizer {
         either!(self, tokenizer => tokenizer.token_bytes(id))
     }
 
+    /// The most bytes of text that become one token, so that a text of more than n times as many is more than n tokens; none where a
+    /// tokenizer may leave some of a text out, as some normalizers do.
+    pub fn most_bytes_of_a_token(&self) -> Option<usize> {
+        either!(self, tokenizer => tokenizer.most_bytes_of_a_token())
+    }
+
     /// The bytes that `id` stands for, which may be a part of a character; of a special or reserved id its name; none of an unknown one.
     pub fn content(&self, id: u32) -> Vec<u8> {
         either!(self, tokenizer => tokenizer.content(id))

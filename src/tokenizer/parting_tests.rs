@@ -123,3 +123,21 @@ fn a_text_is_parted_between_letters_or_not_at_all() {
     assert_eq!(pieces(Parting::AtSpace, "a"), ["a"]);
     assert_eq!(pieces(Parting::AtSpace, ""), [""]);
 }
+
+#[test]
+fn a_text_has_no_more_bytes_than_its_tokens_can_stand_for() {
+    let read = |file: &Value| Tokenizer::from_json(&file.to_string()).unwrap();
+    let learned = read(&byte_pairs(Some(PATTERN)));
+    let most = learned.most_bytes_of_a_token().unwrap();
+    for seed in 0..20 {
+        let text = text(seed, 300);
+        assert!(learned.encode(&text).unwrap().len() * most >= text.len(), "{most} bytes a token: {text:?}");
+    }
+    assert!(most >= "cat".len());
+    assert_eq!(Tokenizer::characters("ab☺", 9).unwrap().most_bytes_of_a_token(), Some(3));
+    // An unknown token or a normalizer may stand for any amount of text.
+    let normalized = changed(byte_pairs(None), "/normalizer", json!({"type": "Strip", "strip_left": true, "strip_right": true}));
+    assert_eq!([whole_texts(), normalized].map(|file| read(&file).most_bytes_of_a_token()), [None, None]);
+    let with_bytes = changed(whole_texts(), "/model/byte_fallback", true.into());
+    assert_eq!(read(&with_bytes).most_bytes_of_a_token(), Some("\u{2581}cat".len()));
+}

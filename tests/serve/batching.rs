@@ -72,8 +72,9 @@ fn a_text_whose_client_leaves_is_given_up() {
 fn leave_without_an_answer(server: &Running, body: &str) {
     use std::io::Write;
     let mut connection = std::net::TcpStream::connect(server.address).unwrap();
-    let length = body.len();
-    let head = format!("POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+    let (length, address) = (body.len(), server.address);
+    let head =
+        format!("POST {COMPLETIONS} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
     connection.write_all(format!("{head}{body}").as_bytes()).unwrap();
     server.wait_until("bitnet_active_sequences", |count| count == 1.0);
 }
@@ -91,6 +92,11 @@ fn who_finds_all_places_taken_is_told_to_come_back() {
     assert_eq!(third.header("retry-after"), Some("1"));
     let (status, error) = third.refusal();
     assert_eq!((status, error["type"].as_str(), error["code"].as_str()), (429, Some("rate_limit_error"), Some("queue_full")));
+    // The place comes before the work: no template is asked about this role, and no text becomes tokens.
+    let mut hopeless = json!({"messages": [{"role": "wizard", "content": "x"}], "stream": true});
+    assert_eq!(post(server.address, "/v1/chat/completions", &hopeless).status, 429);
+    hopeless["messages"][0]["content"] = json!(" ".repeat(100_000));
+    assert_eq!(post(server.address, "/v1/chat/completions", &hopeless).status, 429);
     drop(second);
     server.wait_until("bitnet_queue_length", |count| count == 0.0);
     let mut second = post(server.address, COMPLETIONS, &endless);

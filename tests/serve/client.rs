@@ -17,9 +17,14 @@ pub struct Reply {
 
 /// Sends a request and reads the head of its answer; the connection is for this request alone.
 pub fn send(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    send_to(address, &address.to_string(), method, path, headers, body)
+}
+
+/// The same, by another name of the server.
+pub fn send_to(address: SocketAddr, name: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     let mut connection = TcpStream::connect(address).unwrap();
     connection.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
     connection.write_all(format!("{head}\r\n").as_bytes()).unwrap();
     connection.write_all(body).unwrap();

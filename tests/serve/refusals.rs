@@ -1,6 +1,6 @@
 //! Claims about what is refused: each with the status and the error object of the OpenAI API, and the name of the field.
 
-use super::client::{get, post, send};
+use super::client::{Reply, get, post, send, send_to};
 use super::setting::{Running, circle_model, damaged_model, options, random_model};
 use bitnet::serve::ServeOptions;
 use serde_json::{Value, json};
@@ -124,10 +124,48 @@ fn what_is_no_request_is_refused() {
     assert_eq!(refused("POST", "/health", &[], b""), 405);
     assert_eq!(refused("GET", "/v1/nothing", &[], b""), 404);
     assert_eq!(refused("GET", "/v1/models/other", &[], b""), 404);
+    assert_eq!(get(server.address, "/health").json(), json!({"status": "ok"}));
+}
+
+#[test]
+fn pages_of_other_sites_are_kept_out() {
+    let server = Running::new(&random_model(64), &ServeOptions { host_names: vec!["models.example".into()], ..options() });
+    let body = json!({"prompt": "to be", "max_tokens": 1}).to_string();
     let preflight =
         send(server.address, "OPTIONS", COMPLETIONS, &[("Origin", "http://elsewhere"), ("Access-Control-Request-Method", "POST")], b"");
-    assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (405, None), "pages of other sites are kept out");
-    assert_eq!(get(server.address, "/health").json(), json!({"status": "ok"}));
+    assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (403, None));
+    let (status, error) = send(server.address, "POST", COMPLETIONS, &[JSON, ("Origin", "https://elsewhere")], body.as_bytes()).refusal();
+    assert_eq!((status, error["code"].as_str()), (403, Some("origin_not_allowed")));
+    let own_page = format!("http://{}", server.address);
+    assert_eq!(send(server.address, "POST", COMPLETIONS, &[JSON, ("Origin", &own_page)], body.as_bytes()).status, 200);
+    for (name, expected) in [("evil.example:8080", 403), ("localhost:8080", 200), ("models.example", 200), ("[::1]:8080", 200)] {
+        for path in ["/", "/health", "/v1/models", "/metrics"] {
+            assert_eq!(get_as(&server, name, path).status, expected, "{path} of {name}");
+        }
+    }
+    let (_, error) = get_as(&server, "evil.example", "/v1/models").refusal();
+    assert_eq!(error["code"], "host_not_allowed");
+    assert!(error["message"].as_str().unwrap().contains("--host-name"), "{error}");
+}
+
+fn get_as(server: &Running, name: &str, path: &str) -> Reply {
+    send_to(server.address, name, "GET", path, &[], b"")
+}
+
+#[test]
+fn a_text_that_cannot_fit_is_refused_before_it_is_encoded() {
+    let server = Running::new(&random_model(64), &options());
+    let refused = |path: &str, body: Value| {
+        let (status, error) = post(server.address, path, &body).refusal();
+        assert_eq!((status, error["code"].as_str()), (400, Some("context_length_exceeded")), "{error}");
+        error["message"].as_str().unwrap().to_owned()
+    };
+    let (fits_not, may_fit) = ("x".repeat(100_000), "x".repeat(65));
+    let not_encoded = "100000 bytes of text are more than the context of 64 tokens can hold";
+    assert!(refused(COMPLETIONS, json!({"prompt": [fits_not, "x"]})).contains(not_encoded));
+    // The role would be refused by whoever writes the prompt.
+    assert!(refused(CHAT, json!({"messages": [{"role": "wizard", "content": fits_not}]})).contains(not_encoded));
+    assert!(refused(COMPLETIONS, json!({"prompt": may_fit})).contains("65 tokens are more than the context of 64"));
 }
 
 #[test]

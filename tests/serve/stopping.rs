@@ -76,8 +76,9 @@ impl Drop for Process {
 fn the_program_stops_in_order_on_a_signal() {
     let dir = random_model(256);
     let name = dir.path().file_name().unwrap().to_str().unwrap().to_owned();
-    for signal in ["TERM", "INT"] {
-        let mut server = Process::start(&["--model", dir.path().to_str().unwrap(), "--template", "plain"]);
+    let path = dir.path().to_str().unwrap();
+    for (signal, model) in [("TERM", vec!["--model", path]), ("INT", vec![path])] {
+        let mut server = Process::start(&[&model[..], &["--template", "plain"]].concat());
         assert_eq!(get(server.1, "/v1/models").json()["data"][0]["id"], name);
         let body = json!({"messages": [{"role": "user", "content": "hi"}], "max_tokens": 3});
         assert_eq!(post(server.1, "/v1/chat/completions", &body).status, 200);
@@ -109,4 +110,6 @@ fn what_cannot_be_served_is_one_clear_error() {
     assert!(refused(&["--api-key", ""]).contains("the API key is empty"));
     assert!(refused(&["--template", "unknown"]).contains("chatml"));
     assert!(refused(&["--host", "example"]).contains("--host"));
+    assert!(refused(&["--host-name", "http://models.example"]).contains("give the name alone"));
+    assert!(refused(&["other"]).contains("cannot be used with"), "a model is named once");
 }
