@@ -1,8 +1,9 @@
-//! The devices of this machine. CUDA is opened at run time where set-up put it, so that one binary serves machines with and without.
+//! The devices of this machine. CUDA is opened at run time where libtorch is, so that one binary serves machines with and without.
 
-use super::foreign::{bitnet_flush_denormals, check};
+use super::foreign::{bitnet_cuda_peak_memory, bitnet_flush_denormals, check};
 use crate::{Error, Result};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::fs;
 use std::path::Path;
 use tch::{Cuda, Device};
 
@@ -30,9 +31,43 @@ pub fn cuda() -> Result<Device> {
     }
 }
 
-/// Opens libtorch_cuda beside the libtorch that this binary was built with; its registration makes libtorch see the GPU.
+/// The most memory of an NVIDIA GPU that tensors had, and that libtorch held for them; none on other devices.
+pub fn cuda_peak_memory(device: Device) -> Result<Option<[u64; 2]>> {
+    let Device::Cuda(index) = device else { return Ok(None) };
+    let (mut of_tensors, mut held) = (0, 0);
+    // SAFETY: both numbers are ours.
+    check(unsafe { bitnet_cuda_peak_memory(index as i64, &mut of_tensors, &mut held) })?;
+    Ok(Some([of_tensors, held].map(|bytes: i64| bytes as u64)))
+}
+
+/// What the driver calls NVIDIA GPU `index`, such as `NVIDIA H200`; none where it does not say.
+pub fn cuda_name(index: usize) -> Option<String> {
+    type DeviceGet = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
+    type DeviceGetName = unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int;
+    // SAFETY: the name is a C string; the driver is open already where libtorch sees a GPU.
+    let driver = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_NOW) };
+    if driver.is_null() {
+        return None;
+    }
+    // SAFETY: the driver is open for good, the names are C strings.
+    let [get, get_name] = [c"cuDeviceGet", c"cuDeviceGetName"].map(|name| unsafe { libc::dlsym(driver, name.as_ptr()) });
+    if get.is_null() || get_name.is_null() {
+        return None;
+    }
+    let (mut device, mut name) = (0, [0 as c_char; 256]);
+    // SAFETY: both functions have had these types since CUDA 2, and are given places of their own; the name ends within its 256 bytes.
+    let is_known = unsafe {
+        let (get, get_name) = (std::mem::transmute::<*mut c_void, DeviceGet>(get), std::mem::transmute::<*mut c_void, DeviceGetName>(get_name));
+        get(&mut device, index as c_int) == 0 && get_name(name.as_mut_ptr(), 255, device) == 0
+    };
+    // SAFETY: the last byte is zero, whatever was written.
+    is_known.then(|| unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
+}
+
+/// Opens libtorch_cuda beside the libtorch that this process runs on; its registration makes libtorch see the GPU.
 fn open_cuda_library() -> Result<()> {
-    let lib_dir = Path::new(env!("BITNET_LIBTORCH_LIB"));
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let lib_dir = loaded_from(&maps).unwrap_or(Path::new(env!("BITNET_LIBTORCH_LIB")));
     let candidates = [lib_dir.with_file_name("lib-cuda"), lib_dir.to_path_buf()];
     let library = candidates.iter().map(|dir| dir.join("libtorch_cuda.so")).find(|path| path.exists());
     let path = library.ok_or_else(|| Error::input(format!("there is no libtorch_cuda.so beside {}", lib_dir.display())))?;
@@ -44,4 +79,28 @@ fn open_cuda_library() -> Result<()> {
     // SAFETY: after a failed dlopen of this thread, dlerror is a C string, valid until the next such call.
     let reason = unsafe { CStr::from_ptr(libc::dlerror()) }.to_string_lossy().into_owned();
     Err(Error::input(format!("opening {}: {reason}", path.to_string_lossy())))
+}
+
+/// The directory of libtorch_cpu.so in the text of /proc/self/maps: not always that of the build, where the library path names another.
+fn loaded_from(maps: &str) -> Option<&Path> {
+    let paths = maps.lines().filter_map(|line| Some(Path::new(&line[line.find('/')?..])));
+    paths.filter(|path| path.file_name().is_some_and(|name| name == "libtorch_cpu.so")).find_map(Path::parent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libtorch_is_where_the_process_has_it_from() {
+        let maps = "7f00-7f01 r--p 00000000 00:00 0 \n\
+                    7f01-7f02 r-xp 00000000 fe:00 12                        /opt/my torch/lib/libc10.so\n\
+                    7f02-7f03 r-xp 00000000 fe:00 13                        /opt/my torch/lib/libtorch_cpu.so\n";
+        assert_eq!(loaded_from(maps), Some(Path::new("/opt/my torch/lib")));
+        assert_eq!(loaded_from("7f00-7f01 rw-p 00000000 00:00 0 [heap]\n"), None);
+        if cfg!(target_os = "linux") {
+            let maps = fs::read_to_string("/proc/self/maps").unwrap();
+            assert!(loaded_from(&maps).unwrap().join("libtorch_cpu.so").is_file());
+        }
+    }
 }

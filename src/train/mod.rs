@@ -4,6 +4,7 @@
 mod codes;
 mod evaluation;
 mod launch;
+mod late;
 mod network;
 mod objective;
 mod plan;
@@ -21,5 +22,5 @@ pub use objective::Objective;
 pub use plan::Plan;
 pub use pretrain::{HeldOutText, Pretraining, TextPretraining};
 pub use save::ending_ids;
-pub use step::{StepNumbers, StepOutcome, next_token_loss, take_step};
+pub use step::{LaunchedStep, StepNumbers, StepOutcome, launch_step, next_token_loss, take_step};
 pub use trainer::{Ending, Trainer};
