@@ -40,28 +40,44 @@ pub fn cuda_peak_memory(device: Device) -> Result<Option<[u64; 2]>> {
     Ok(Some([of_tensors, held].map(|bytes: i64| bytes as u64)))
 }
 
-/// What the driver calls NVIDIA GPU `index`, such as `NVIDIA H200`; none where it does not say.
+/// What the driver of NVIDIA GPU `index` calls it, such as `NVIDIA H200`; none where it does not say.
 pub fn cuda_name(index: usize) -> Option<String> {
-    type DeviceGet = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
-    type DeviceGetName = unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int;
-    // SAFETY: the name is a C string; the driver is open already where libtorch sees a GPU.
-    let driver = unsafe { libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_NOW) };
-    if driver.is_null() {
-        return None;
-    }
-    // SAFETY: the driver is open for good, the names are C strings.
-    let [get, get_name] = [c"cuDeviceGet", c"cuDeviceGetName"].map(|name| unsafe { libc::dlsym(driver, name.as_ptr()) });
-    if get.is_null() || get_name.is_null() {
-        return None;
-    }
-    let (mut device, mut name) = (0, [0 as c_char; 256]);
-    // SAFETY: both functions have had these types since CUDA 2, and are given places of their own; the name ends within its 256 bytes.
-    let is_known = unsafe {
-        let (get, get_name) = (std::mem::transmute::<*mut c_void, DeviceGet>(get), std::mem::transmute::<*mut c_void, DeviceGetName>(get_name));
-        get(&mut device, index as c_int) == 0 && get_name(name.as_mut_ptr(), 255, device) == 0
-    };
+    type GetName = unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int;
+    let (device, mut name) = (driver_device(index)?, [0 as c_char; 256]);
+    let function = driver_function(c"cuDeviceGetName")?;
+    // SAFETY: the function has had this type since CUDA 2, and writes a C string of at most 255 bytes into a place of 256.
+    let status = unsafe { std::mem::transmute::<*mut c_void, GetName>(function)(name.as_mut_ptr(), 255, device) };
     // SAFETY: the last byte is zero, whatever was written.
-    is_known.then(|| unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
+    (status == 0).then(|| unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
+}
+
+/// The memory of NVIDIA GPU `index`; none where its driver does not say.
+pub fn cuda_memory_bytes(index: usize) -> Option<u64> {
+    type TotalMemory = unsafe extern "C" fn(*mut usize, c_int) -> c_int;
+    let (device, mut bytes) = (driver_device(index)?, 0);
+    let function = driver_function(c"cuDeviceTotalMem_v2")?;
+    // SAFETY: the function has had this type since CUDA 3.2, and writes one number.
+    let status = unsafe { std::mem::transmute::<*mut c_void, TotalMemory>(function)(&mut bytes, device) };
+    (status == 0).then_some(bytes as u64)
+}
+
+/// The driver's handle of GPU `index`, once libtorch has seen it.
+fn driver_device(index: usize) -> Option<c_int> {
+    type Get = unsafe extern "C" fn(*mut c_int, c_int) -> c_int;
+    let (function, mut device) = (driver_function(c"cuDeviceGet")?, 0);
+    // SAFETY: the function has had this type since CUDA 2, and writes one number.
+    let status = unsafe { std::mem::transmute::<*mut c_void, Get>(function)(&mut device, index as c_int) };
+    (status == 0).then_some(device)
+}
+
+/// A function of NVIDIA's driver, which libtorch has opened where it sees a GPU.
+fn driver_function(name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: both names are C strings, and the driver stays open.
+    let function = unsafe {
+        let driver = libc::dlopen(c"libcuda.so.1".as_ptr(), libc::RTLD_NOW);
+        if driver.is_null() { driver } else { libc::dlsym(driver, name.as_ptr()) }
+    };
+    (!function.is_null()).then_some(function)
 }
 
 /// Opens libtorch_cuda beside the libtorch that this process runs on; its registration makes libtorch see the GPU.

@@ -21,7 +21,7 @@ pub const VERSION: &str = "2.11.0";
 pub use bit_linear::{PackedWeight, Rows, bit_linear, integer_products};
 pub use caught::caught;
 pub use checkpoint::checkpointed;
-pub use device::{cuda, cuda_name, cuda_peak_memory, flush_denormals, mps};
+pub use device::{cuda, cuda_memory_bytes, cuda_name, cuda_peak_memory, flush_denormals, mps};
 pub use late::{Late, sent};
 pub use memory::{keep_freed_memory, peak_memory_bytes, use_large_pages};
 pub use parameters::{AdamwState, AdamwStep, adamw_step, clip_gradients, clip_gradients_late, drop_gradients};

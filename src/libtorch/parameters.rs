@@ -1,8 +1,6 @@
 //! Operations over all parameters at once: the fused AdamW step and clipping by the common norm.
 
-use super::foreign::{
-    bitnet_clip_gradients, bitnet_clip_gradients_late, bitnet_drop_gradients, bitnet_fused_adamw, check, made, pointers,
-};
+use super::foreign::{bitnet_clip_gradients, bitnet_clip_gradients_late, bitnet_drop_gradients, bitnet_fused_adamw, check, made, pointers};
 use crate::{Error, Result};
 use tch::Tensor;
 

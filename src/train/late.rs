@@ -68,6 +68,8 @@ impl Trainer<'_> {
     }
 
     fn record(&mut self, numbers: StepNumbers, outcome: StepOutcome, step_seconds: f64) {
+        let tokens_per_second = self.tokens_per_step() as f64 / step_seconds;
+        let flops = self.experiment.model.flops_per_token(self.experiment.train.seq_len) * tokens_per_second;
         let row = MetricsRow {
             step: self.progress.step,
             tokens: self.progress.tokens,
@@ -77,8 +79,9 @@ impl Trainer<'_> {
             grad_norm: outcome.grad_norm,
             skipped_steps: self.progress.skipped_steps,
             step_seconds,
-            tokens_per_second: self.tokens_per_step() as f64 / step_seconds,
+            tokens_per_second,
             unix_time: crate::run::unix_time(),
+            mfu: self.peak_flops.map(|peak| flops / peak),
         };
         let written = self.run.logs.record_step(&row);
         self.note_failed_row(written);

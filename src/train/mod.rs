@@ -3,10 +3,11 @@
 
 mod codes;
 mod evaluation;
-mod launch;
 mod late;
+mod launch;
 mod network;
 mod objective;
+mod peak;
 mod plan;
 mod pretrain;
 mod progress;
@@ -19,6 +20,7 @@ pub use evaluation::evaluate_questions;
 pub use launch::{Launch, initial_weights};
 pub use network::Network;
 pub use objective::Objective;
+pub use peak::peak_of;
 pub use plan::Plan;
 pub use pretrain::{HeldOutText, Pretraining, TextPretraining};
 pub use save::ending_ids;

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::step::{StepNumbers, launch_step, take_step};
 use crate::config::{Experiment, WeightQuantizer};
 use crate::libtorch::{caught, peak_memory_bytes, use_large_pages};
-use crate::run::{ActiveRun, Checkpoint, Event, Observer, StopReason, StopSignal};
+use crate::run::{ActiveRun, Checkpoint, Event, Observer, Peak, StopReason, StopSignal};
 use crate::schedule::{learning_rate, quantization_share, weight_decay};
 use crate::{Error, Result};
 use std::time::Instant;
@@ -37,6 +37,8 @@ pub struct Trainer<'a> {
     pub(super) pending: Option<Pending>,
     /// When a loss was last read.
     pub(super) last_read: Option<Instant>,
+    /// Operations a second that the device can do at best, where that is known.
+    pub(super) peak_flops: Option<f64>,
     /// All steps of this launch together.
     pub(super) step_seconds: f64,
     num_steps_here: u64,
@@ -83,11 +85,17 @@ impl<'a> Trainer<'a> {
             reads_late,
             pending,
             last_read,
+            peak_flops: None,
             step_seconds,
             num_steps_here,
             stop,
             observer,
         }
+    }
+
+    /// Rows tell what share of `peak` training uses.
+    pub fn with_peak(self, peak: &Peak) -> Self {
+        Self { peak_flops: Some(peak.flops_per_second), ..self }
     }
 
     /// Goes on from `checkpoint`, if there is one, to the last step, or until asked to stop. `notes` are what to say first.

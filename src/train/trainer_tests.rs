@@ -179,7 +179,7 @@ fn traces(reads_late: bool, spoilt: (u64, u64), spoil: fn(Tensor) -> Tensor, set
 }
 
 fn without_clock(row: &MetricsRow) -> MetricsRow {
-    MetricsRow { step_seconds: 0.0, tokens_per_second: 0.0, unix_time: 0.0, ..row.clone() }
+    MetricsRow { step_seconds: 0.0, tokens_per_second: 0.0, unix_time: 0.0, mfu: None, ..row.clone() }
 }
 
 /// Keeps what it is told, in its order.
