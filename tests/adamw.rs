@@ -4,9 +4,9 @@
 mod recorded;
 
 use bitnet::config::OptimizerConfig;
-use bitnet::libtorch::{TensorFile, clip_gradients, load_tensors};
+use bitnet::libtorch::{TensorFile, clip_gradients, clip_gradients_late, load_tensors};
 use bitnet::optimizer::Adamw;
-use bitnet::train::{StepNumbers, take_step};
+use bitnet::train::{StepNumbers, launch_step, take_step};
 use recorded::{Recorded, assert_near, bits, floats};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -197,4 +197,41 @@ fn a_parameter_that_is_no_part_of_the_loss_is_an_error_that_names_it() {
     set_gradient(&parameters["used"], &no_grad(|| parameters["used"].ones_like()));
     let message = optimizer.step(0.1, 0.0).unwrap_err().to_string();
     assert!(message.contains("forgotten"), "{message}");
+}
+
+#[test]
+fn a_step_that_is_launched_gives_the_weights_state_and_numbers_of_one_that_is_taken() {
+    let numbers = StepNumbers { learning_rate: 0.1, weight_decay: 0.1, max_grad_norm: 1.0 };
+    let start = || parameters(&[("a", Tensor::from_slice(&[1f32, -2.0, 0.3])), ("norm", Tensor::from_slice(&[0.5f32]))]);
+    let (taken, launched) = (start(), start());
+    let (mut one, mut other) = (Adamw::new(&taken, &config()), Adamw::new(&launched, &config()));
+    let losses = |parameters: &Parameters, factor: f64| {
+        [1.0, factor].map(|factor| Ok((&parameters["a"] * factor).square().sum(Kind::Float) + parameters["norm"].sum(Kind::Float)))
+    };
+    for factor in [3.0, f64::NAN, 0.7, f64::INFINITY, 1e-3] {
+        let outcome = take_step(&mut one, losses(&taken, factor).into_iter(), numbers).unwrap();
+        let late = launch_step(&mut other, losses(&launched, factor).into_iter(), numbers).unwrap().outcome().unwrap();
+        assert_eq!((outcome.loss.to_bits(), outcome.was_applied), (late.loss.to_bits(), late.was_applied), "{factor}");
+        assert_eq!(outcome.grad_norm.to_bits(), late.grad_norm.to_bits(), "{factor}");
+        assert_eq!(outcome.was_applied, factor.is_finite());
+        assert!(taken.iter().all(|(name, tensor)| bits(tensor) == bits(&launched[name])), "{factor}");
+        let (state, late_state) = (one.state(), other.state());
+        assert!(state.iter().all(|(name, tensor)| bits(tensor) == bits(&late_state[name])), "{factor}");
+    }
+}
+
+/// On the CPU float32 gradients have a kernel of their own; others take the operations that a GPU takes.
+#[test]
+fn a_norm_that_is_not_read_scales_gradients_as_one_that_is() {
+    for (numbers, max_norm) in [([3f64, -4.0], 1.0), ([3.0, -4.0], 7.0), ([f64::NAN, 1.0], 1.0), ([f64::INFINITY, 1.0], 1.0)] {
+        let gradients = || [Tensor::from_slice(&numbers), Tensor::from_slice(&[0.25f64])];
+        let (read, unread) = (gradients(), gradients());
+        let norm = clip_gradients(&read, max_norm).unwrap();
+        let late = clip_gradients_late(&unread, max_norm).unwrap();
+        assert_eq!(norm.to_bits(), late.double_value(&[]).to_bits());
+        for (read, unread) in read.iter().zip(&unread) {
+            let numbers = |tensor: &Tensor| Vec::<f64>::try_from(tensor).unwrap().into_iter().map(f64::to_bits).collect::<Vec<_>>();
+            assert_eq!(numbers(read), numbers(unread), "{max_norm}");
+        }
+    }
 }

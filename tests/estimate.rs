@@ -69,6 +69,7 @@ fn a_speed_that_was_given_or_measured_gives_the_time() {
         step_seconds: 0.5,
         tokens_per_second: 2000.0,
         unix_time: 1.7e9,
+        mfu: None,
     };
     let mut log = Log::open(&DISK, &run.metrics_path()).unwrap();
     (1..=3).for_each(|step| log.append(&row(step)).unwrap());

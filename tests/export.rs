@@ -221,6 +221,7 @@ fn make_run(root: &Path) -> RunDirectory {
             step_seconds: 0.1,
             tokens_per_second: 640.0,
             unix_time: 1.7e9 + step as f64,
+            mfu: None,
         };
         log.append(&row).unwrap();
     }

@@ -189,7 +189,7 @@ fn codes_that_are_kept_are_known_to_be_old_once_the_weight_was_written() {
     let numbers = AdamwStep { learning_rate: 0.1, beta1: 0.9, beta2: 0.95, weight_decay: 0.0, epsilon: 1e-8 };
     let kept = PackedWeight::new(&weight, Kind::BFloat16);
     assert!(kept.is_of(&weight));
-    adamw_step(&[&weight], &[&weight.ones_like()], &[&state], numbers).unwrap();
+    adamw_step(&[&weight], &[&weight.ones_like()], &[&state], numbers, None).unwrap();
     assert!(!kept.is_of(&weight));
     let kept = PackedWeight::new(&weight, Kind::BFloat16);
     no_grad(|| weight.shallow_clone().copy_(&random(&[4, 8], Kind::Float)));

@@ -26,6 +26,7 @@ fn make_run(runs_dir: &Path, id: &str, num_steps: u64) -> RunDirectory {
             step_seconds: 0.1,
             tokens_per_second: 640.0,
             unix_time: 1.7e9 + step as f64,
+            mfu: None,
         };
         log.append(&row).unwrap();
     }

@@ -52,6 +52,7 @@ fn metrics(step: u64, loss: f64) -> MetricsRow {
         step_seconds: 0.5,
         tokens_per_second: 128.0,
         unix_time: 1_700_000_000.5 + step as f64,
+        mfu: None,
     }
 }
 

@@ -116,7 +116,7 @@ fn stdout_holds_the_path_of_the_run_and_stderr_the_progress() {
     assert_eq!(stdout(&output), format!("{}\n", runs.run("mine").path().display()));
     for words in [
         "step 1/12  loss 3.",
-        "tok/s",
+        "tok/s  mfu ",
         "eta",
         "step 7  held out:  loss ",
         "step 11  greedy: 2 + 7 =",
@@ -143,6 +143,8 @@ fn config_and_manifest_are_there_before_the_first_event_and_say_what_was_started
     let [launch] = &manifest.launches[..] else { panic!("{manifest:?}") };
     assert_eq!((manifest.run_id.as_str(), launch.seed, launch.num_parameters), ("mine", 7, 19_808));
     assert_eq!((launch.device.as_str(), launch.resumed_from_step), ("cpu (1 threads)", None));
+    let peak = launch.peak.as_ref().unwrap();
+    assert!(peak.flops_per_second > 0.0 && peak.source.starts_with("measured: products of float32 matrices"), "{peak:?}");
     assert!(launch.command.ends_with(&command.get_args().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>()));
 }
 

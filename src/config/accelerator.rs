@@ -78,6 +78,18 @@ impl Accelerator {
         })
     }
 
+    /// The GPU that its driver calls `name`, such as `NVIDIA A100-SXM4-80GB`; none where the table lacks it, and where only part of one is
+    /// lent out.
+    pub fn of_driver_name(name: &str) -> Option<&'static Self> {
+        let words: Vec<String> = name.to_lowercase().split([' ', '-', '/']).map(str::to_owned).collect();
+        let is_part = words.iter().any(|word| ["mig", "pcie", "nvl", "laptop", "ti", "super", "max"].contains(&&**word));
+        let is_called = |called: &str| {
+            let (series, number) = called.split_at(called.strip_prefix("rtx").map_or(0, |_| 3));
+            words.iter().any(|word| word == number) && (series.is_empty() || words.iter().any(|word| word == series))
+        };
+        ACCELERATORS.iter().find(|gpu| !is_part && is_called(gpu.name))
+    }
+
     /// Operations a second at best.
     pub fn peak_flops(&self, precision: Precision) -> f64 {
         let teraflops = match precision {

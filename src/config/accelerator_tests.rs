@@ -52,3 +52,32 @@ fn names_are_unique_and_figures_are_there() {
         assert!(gpu.memory_gib > 0 && gpu.bfloat16_teraflops >= gpu.float32_teraflops && gpu.usd_per_hour > 0.0, "{gpu:?}");
     }
 }
+
+#[test]
+fn a_gpu_is_known_by_what_its_driver_calls_it() {
+    let known = [
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA H100 80GB HBM3", "h100"),
+        ("NVIDIA A100-SXM4-80GB", "a100"),
+        ("NVIDIA L4", "l4"),
+        ("NVIDIA L40S", "l40s"),
+        ("Tesla T4", "t4"),
+        ("NVIDIA GeForce RTX 3060", "rtx3060"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"),
+    ];
+    for (name, wanted) in known {
+        assert_eq!(Accelerator::of_driver_name(name).map(|gpu| gpu.name), Some(wanted), "{name}");
+    }
+    for other in [
+        "NVIDIA A10",
+        "NVIDIA L40",
+        "NVIDIA GeForce RTX 3060 Ti",
+        "NVIDIA GeForce RTX 3060 Laptop GPU",
+        "NVIDIA H100 PCIe",
+        "NVIDIA H200 MIG 1g.18gb",
+        "NVIDIA GeForce GTX 3060",
+        "",
+    ] {
+        assert_eq!(Accelerator::of_driver_name(other), None, "{other}");
+    }
+}

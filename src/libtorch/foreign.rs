@@ -5,6 +5,12 @@ use std::ffi::{CStr, c_char, c_void};
 use tch::Tensor;
 use torch_sys::C_tensor;
 
+/// Something that C++ made and only C++ looks into.
+#[repr(C)]
+pub(super) struct Opaque {
+    _nothing: [u8; 0],
+}
+
 unsafe extern "C" {
     pub(super) fn bitnet_fused_adamw(
         parameters: *const *const C_tensor,
@@ -18,6 +24,7 @@ unsafe extern "C" {
         beta2: f64,
         weight_decay: f64,
         epsilon: f64,
+        is_lost: *const C_tensor,
     ) -> *mut c_char;
     pub(super) fn bitnet_flush_denormals() -> *mut c_char;
     pub(super) fn bitnet_drop_gradients(parameters: *const *const C_tensor, count: i64) -> *mut c_char;
@@ -70,6 +77,17 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
     pub(super) fn bitnet_clip_gradients(gradients: *const *const C_tensor, count: i64, max_norm: f64, norm: *mut f64) -> *mut c_char;
+    pub(super) fn bitnet_clip_gradients_late(
+        gradients: *const *const C_tensor,
+        count: i64,
+        max_norm: f64,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    pub(super) fn bitnet_late(numbers: *const C_tensor, out: *mut *mut Opaque) -> *mut c_char;
+    pub(super) fn bitnet_late_read(late: *const Opaque, numbers: *mut f64, count: i64) -> *mut c_char;
+    pub(super) fn bitnet_late_drop(late: *mut Opaque);
+    pub(super) fn bitnet_send_to_cuda(tensor: *const C_tensor, index: i64, out: *mut *mut C_tensor) -> *mut c_char;
+    pub(super) fn bitnet_cuda_peak_memory(index: i64, of_tensors: *mut i64, held: *mut i64) -> *mut c_char;
     pub(super) fn bitnet_seed(seed: u64) -> *mut c_char;
     pub(super) fn bitnet_normal(shape: *const i64, dimensions: i64, deviation: f64, out: *mut *mut C_tensor) -> *mut c_char;
     pub(super) fn bitnet_profile_start() -> *mut c_char;

@@ -1,6 +1,6 @@
 //! Operations over all parameters at once: the fused AdamW step and clipping by the common norm.
 
-use super::foreign::{bitnet_clip_gradients, bitnet_drop_gradients, bitnet_fused_adamw, check, pointers};
+use super::foreign::{bitnet_clip_gradients, bitnet_clip_gradients_late, bitnet_drop_gradients, bitnet_fused_adamw, check, made, pointers};
 use crate::{Error, Result};
 use tch::Tensor;
 
@@ -30,8 +30,15 @@ pub struct AdamwStep {
     pub epsilon: f64,
 }
 
-/// One AdamW step in place (Loshchilov and Hutter 2019, algorithm 2): `parameters[i]` moves by `gradients[i]` and `states[i]`.
-pub fn adamw_step(parameters: &[&Tensor], gradients: &[&Tensor], states: &[&AdamwState], numbers: AdamwStep) -> Result<()> {
+/// One AdamW step in place (Loshchilov and Hutter 2019, algorithm 2): `parameters[i]` moves by `gradients[i]` and `states[i]`; nothing does
+/// where `is_lost`, a float32 scalar on their device, is there and 1.
+pub fn adamw_step(
+    parameters: &[&Tensor],
+    gradients: &[&Tensor],
+    states: &[&AdamwState],
+    numbers: AdamwStep,
+    is_lost: Option<&Tensor>,
+) -> Result<()> {
     if gradients.len() != parameters.len() || states.len() != parameters.len() {
         return Err(Error::ours("parameters, gradients and states differ in number"));
     }
@@ -56,6 +63,7 @@ pub fn adamw_step(parameters: &[&Tensor], gradients: &[&Tensor], states: &[&Adam
             numbers.beta2,
             numbers.weight_decay,
             numbers.epsilon,
+            is_lost.map_or(std::ptr::null(), Tensor::as_ptr),
         )
     })
 }
@@ -75,4 +83,11 @@ pub fn clip_gradients(gradients: &[Tensor], max_norm: f64) -> Result<f64> {
     // SAFETY: the list holds `gradients.len()` pointers to tensors that outlive the call, and `norm` is ours.
     check(unsafe { bitnet_clip_gradients(pointers.as_ptr(), pointers.len() as i64, max_norm, &mut norm) })?;
     Ok(norm)
+}
+
+/// [`clip_gradients`] without waiting for their device: the norm before is a float64 scalar there. Not for devices without float64.
+pub fn clip_gradients_late(gradients: &[Tensor], max_norm: f64) -> Result<Tensor> {
+    let pointers = pointers(gradients);
+    // SAFETY: the list holds `gradients.len()` pointers to tensors that outlive the call.
+    made(|out| unsafe { bitnet_clip_gradients_late(pointers.as_ptr(), pointers.len() as i64, max_norm, out) })
 }

@@ -2,7 +2,7 @@
 //! is libtorch's.
 
 use crate::config::OptimizerConfig;
-use crate::libtorch::{AdamwState, AdamwStep, adamw_step, clip_gradients, drop_gradients, restore_parameters};
+use crate::libtorch::{AdamwState, AdamwStep, adamw_step, clip_gradients, clip_gradients_late, drop_gradients, restore_parameters};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,8 +41,16 @@ impl Adamw {
 
     /// Scales all gradients to a common norm of at most `max_norm`; returns the norm before, which may be infinite or NaN.
     pub fn clip(&self, max_norm: f64) -> Result<f64> {
-        let gradients: Vec<Tensor> = self.entries().map(|entry| entry.parameter.grad()).filter(Tensor::defined).collect();
-        clip_gradients(&gradients, max_norm)
+        clip_gradients(&self.gradients(), max_norm)
+    }
+
+    /// [`Self::clip`] without waiting for the device: the norm is a float64 scalar there.
+    pub fn clip_late(&self, max_norm: f64) -> Result<Tensor> {
+        clip_gradients_late(&self.gradients(), max_norm)
+    }
+
+    fn gradients(&self) -> Vec<Tensor> {
+        self.entries().map(|entry| entry.parameter.grad()).filter(Tensor::defined).collect()
     }
 
     /// Moves every parameter by its gradient, in place.
@@ -50,6 +58,15 @@ impl Adamw {
     /// # Errors
     /// A parameter has no gradient: it is not part of the loss.
     pub fn step(&mut self, learning_rate: f64, weight_decay: f64) -> Result<()> {
+        self.update(learning_rate, weight_decay, None)
+    }
+
+    /// [`Self::step`] that changes nothing where `is_lost`, a float32 scalar on the parameters' device, is 1 rather than 0.
+    pub fn step_unless(&mut self, is_lost: &Tensor, learning_rate: f64, weight_decay: f64) -> Result<()> {
+        self.update(learning_rate, weight_decay, Some(is_lost))
+    }
+
+    fn update(&mut self, learning_rate: f64, weight_decay: f64, is_lost: Option<&Tensor>) -> Result<()> {
         for group in &self.groups {
             let gradients: Vec<Tensor> = group.entries.iter().map(|entry| entry.parameter.grad()).collect();
             if let Some(index) = gradients.iter().position(|gradient| !gradient.defined()) {
@@ -64,7 +81,7 @@ impl Adamw {
                 weight_decay: if group.decays { weight_decay } else { 0.0 },
                 epsilon: self.config.epsilon,
             };
-            adamw_step(&parameters, &gradients.iter().collect::<Vec<_>>(), &states, numbers)?;
+            adamw_step(&parameters, &gradients.iter().collect::<Vec<_>>(), &states, numbers, is_lost)?;
         }
         Ok(())
     }

@@ -36,7 +36,8 @@ impl TrainingProgress {
 
     fn draw(&mut self, row: &MetricsRow, loss_average: f64) {
         let rate = row.tokens_per_second;
-        let message = format!("loss {loss_average:.3}  lr {:.2e}  {rate:.0} tok/s", row.learning_rate);
+        let mfu = row.mfu.map_or(String::new(), |mfu| format!("  mfu {:.1} %", 100.0 * mfu));
+        let message = format!("loss {loss_average:.3}  lr {:.2e}  {rate:.0} tok/s{mfu}", row.learning_rate);
         self.bar.set_message(message.clone());
         self.bar.set_position(row.step);
         let is_due = self.last_line.is_none_or(|last| last.elapsed() >= LINE_INTERVAL);

@@ -18,6 +18,7 @@ fn runs(ids_and_times: &[(&str, u64)]) -> tempfile::TempDir {
             version: String::new(),
             libtorch_version: String::new(),
             device: "cpu".to_owned(),
+            peak: None,
             seed: 1,
             init_from: None,
             num_parameters: 1,

@@ -35,6 +35,9 @@ pub struct Launch {
     pub libtorch_version: String,
     /// Where tensors live: `cpu`, `cuda`, `mps`.
     pub device: String,
+    /// What the device can do at best, which `mfu` in the logs is a share of; none in manifests from before it was kept.
+    #[serde(default)]
+    pub peak: Option<Peak>,
     /// Every random number derives from it.
     pub seed: u64,
     /// The weights that it began with; none where they are random, or a checkpoint's.
@@ -45,6 +48,15 @@ pub struct Launch {
     pub config_hash: String,
     /// Hash of the data, or of what it is generated from.
     pub data_fingerprint: String,
+}
+
+/// The most arithmetic of a device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Peak {
+    /// Floating point operations a second, in the precision of the run.
+    pub flops_per_second: f64,
+    /// Where the number is from.
+    pub source: String,
 }
 
 /// Weights from a model folder.

@@ -25,6 +25,10 @@ pub struct MetricsRow {
     pub tokens_per_second: f64,
     /// When the row was written, in seconds since 1970.
     pub unix_time: f64,
+    /// Arithmetic of the model a second over the peak that the manifest names, 0 to 1; none where no peak is known, as in logs from before
+    /// there was this column.
+    #[serde(default)]
+    pub mfu: Option<f64>,
 }
 
 /// A row of `logs/eval.csv`: one measurement, so that every task can have its own names.

@@ -24,7 +24,7 @@ pub use directory::RunDirectory;
 pub use find::{find_run, list_runs, model_folder, no_runs, run_of_checkpoint};
 pub use id::{check_run_id, default_run_id, short_count};
 pub use logs::{Log, LogContent, LogFormat, LogRow, RunLogs, read_log};
-pub use manifest::{GitState, Launch, Manifest, StartingWeights};
+pub use manifest::{GitState, Launch, Manifest, Peak, StartingWeights};
 pub use metrics::{CodesRow, EvaluationRow, Event, EventRow, MetricsRow, SampleRow};
 pub use observer::{Observer, Silent};
 pub use status::{CheckpointSummary, CodesSummary, EvaluationSummary, State, Status, exponential_mean};

@@ -62,6 +62,7 @@ fn launch(resumed_from_step: Option<u64>) -> Launch {
         version: "0.1.0".into(),
         libtorch_version: "2.11".into(),
         device: "cpu".into(),
+        peak: Some(Peak { flops_per_second: 6.4e12, source: "measured".into() }),
         seed: u64::MAX,
         init_from: None,
         num_parameters: 5,

@@ -1,6 +1,7 @@
 //! From an experiment to a trainer: a new run, or an old one that goes on. Config and manifest are on disk before anything slow.
 
 use super::network::Network;
+use super::peak::peak_of;
 use super::plan::Plan;
 use super::save::{Constants, switch_step};
 use super::trainer::{Ending, Trainer};
@@ -8,7 +9,7 @@ use crate::config::{Experiment, Overrides, Resolved, resolve};
 use crate::libtorch;
 use crate::model::{InitialWeights, describe_device, select_device};
 use crate::run::{
-    self, ActiveRun, Checkpoint, CheckpointStore, Event, EventRow, GitState, Latest, Manifest, Observer, RunDirectory, StopSignal,
+    self, ActiveRun, Checkpoint, CheckpointStore, Event, EventRow, GitState, Latest, Manifest, Observer, Peak, RunDirectory, StopSignal,
 };
 use crate::storage::{FileSystem, Lock, remove_tree};
 use crate::{Error, Result};
@@ -92,13 +93,14 @@ impl<'fs> Launch<'fs> {
         }
         latest.checkpoint.iter().try_for_each(|checkpoint| refuse_other_data(&plan.constants, checkpoint))?;
         self.write_changed_config()?;
-        self.write_manifest(&plan.constants, from_step)?;
+        let peak = peak_of(self.device, self.experiment.precision)?;
+        self.write_manifest(&plan.constants, from_step, &peak)?;
         let mut run = ActiveRun::open(self.fs, self.directory, self.lock, checkpoints, from_step.unwrap_or(0))?;
         run.event(from_step.unwrap_or(0), Event::Started { process_id: std::process::id() });
         let network = Network::new(&self.experiment, self.device)
             .and_then(|network| self.initial.iter().try_for_each(|weights| network.begin_with(weights)).map(|()| network))
             .inspect_err(|error| run.event(from_step.unwrap_or(0), Event::Failed { reason: error.to_string() }))?;
-        Trainer::new(self.experiment, plan, run, network, stop, observer).run(latest.checkpoint.as_ref(), &notes)
+        Trainer::new(self.experiment, plan, run, network, stop, observer).with_peak(&peak).run(latest.checkpoint.as_ref(), &notes)
     }
 
     /// Leaves a run that took `step` steps, which are all of them or more. It may have been killed before it could say that it finished.
@@ -144,7 +146,7 @@ impl<'fs> Launch<'fs> {
     }
 
     /// Adds this start to the manifest.
-    fn write_manifest(&self, constants: &Constants, resumed_from_step: Option<u64>) -> Result<()> {
+    fn write_manifest(&self, constants: &Constants, resumed_from_step: Option<u64>, peak: &Peak) -> Result<()> {
         let mut manifest = match self.directory.manifest_path().is_file() {
             true => Manifest::read(self.fs, &self.directory)?,
             false => Manifest::new(self.directory.id()),
@@ -157,6 +159,7 @@ impl<'fs> Launch<'fs> {
             version: env!("CARGO_PKG_VERSION").into(),
             libtorch_version: libtorch::VERSION.into(),
             device: describe_device(self.device),
+            peak: Some(peak.clone()),
             seed: self.experiment.seed,
             init_from: self
                 .experiment

@@ -3,9 +3,11 @@
 
 mod codes;
 mod evaluation;
+mod late;
 mod launch;
 mod network;
 mod objective;
+mod peak;
 mod plan;
 mod pretrain;
 mod progress;
@@ -18,8 +20,9 @@ pub use evaluation::evaluate_questions;
 pub use launch::{Launch, initial_weights};
 pub use network::Network;
 pub use objective::Objective;
+pub use peak::peak_of;
 pub use plan::Plan;
 pub use pretrain::{HeldOutText, Pretraining, TextPretraining};
 pub use save::ending_ids;
-pub use step::{StepNumbers, StepOutcome, next_token_loss, take_step};
+pub use step::{LaunchedStep, StepNumbers, StepOutcome, launch_step, next_token_loss, take_step};
 pub use trainer::{Ending, Trainer};

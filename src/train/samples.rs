@@ -10,7 +10,7 @@ use crate::run::SampleRow;
 impl Trainer<'_> {
     /// Continues the prompts where the cadence says so, mode by mode.
     pub(super) fn sample(&mut self) -> Result<()> {
-        if !self.is_due(self.experiment.sampling.every) {
+        if !self.is_due(self.experiment.sampling.every, self.progress.step) {
             return Ok(());
         }
         let sampling = &self.experiment.sampling;

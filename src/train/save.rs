@@ -68,10 +68,7 @@ impl Trainer<'_> {
     /// Saves where the cadence says so, or where an earlier save failed. A failure is a warning: training goes on and tries again.
     pub(super) fn save(&mut self) -> Result<()> {
         let step = self.progress.step;
-        let is_due = step.is_multiple_of(self.experiment.checkpoints.every)
-            || self.retry_save_at == Some(step)
-            || switch_step(&self.experiment) == Some(step);
-        if !is_due || step == self.experiment.train.num_steps {
+        if !self.is_save_due(step) || step == self.experiment.train.num_steps {
             return Ok(()); // the last state is saved on leaving
         }
         if self.progress.skipped_in_a_row > 0 {
@@ -85,6 +82,12 @@ impl Trainer<'_> {
             self.run.event(step, Event::SaveFailed { reason: error.to_string() });
         }
         Ok(())
+    }
+
+    pub(super) fn is_save_due(&self, step: u64) -> bool {
+        step.is_multiple_of(self.experiment.checkpoints.every)
+            || self.retry_save_at == Some(step)
+            || switch_step(&self.experiment) == Some(step)
     }
 
     /// Saves the state that the run is left with, unless it is on disk already.

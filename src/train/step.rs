@@ -1,9 +1,10 @@
 //! One optimizer step: forward and backward over the micro-batches, clipping, update. Knows nothing of data, logs or checkpoints.
 
-use crate::Result;
 use crate::data::IGNORED_TARGET;
+use crate::libtorch::Late;
 use crate::model::Decoder;
 use crate::optimizer::Adamw;
+use crate::{Error, Result};
 use tch::{Kind, Reduction, Tensor};
 
 /// What a step did.
@@ -28,6 +29,13 @@ pub struct StepNumbers {
     pub max_grad_norm: f64,
 }
 
+/// A step that was launched; what it did is read later.
+#[derive(Debug)]
+pub struct LaunchedStep {
+    /// The loss of each micro-batch, divided by their number, and the norm.
+    numbers: Late,
+}
+
 /// Adds the gradients of `losses`, one a micro-batch, clips them and updates. A loss or gradient that is not finite never reaches
 /// the weights.
 pub fn take_step(
@@ -35,6 +43,50 @@ pub fn take_step(
     losses: impl ExactSizeIterator<Item = Result<Tensor>>,
     numbers: StepNumbers,
 ) -> Result<StepOutcome> {
+    let shares = add_gradients(optimizer, losses)?;
+    let grad_norm = optimizer.clip(numbers.max_grad_norm)?;
+    // Read last: a GPU need not be waited for between micro-batches.
+    let shares = shares.iter().map(|share| Ok(share.f_double_value(&[])?)).collect::<Result<Vec<_>>>()?;
+    let outcome = StepOutcome::new(&shares, grad_norm);
+    if outcome.was_applied {
+        optimizer.step(numbers.learning_rate, numbers.weight_decay)?;
+    }
+    Ok(outcome)
+}
+
+/// [`take_step`] without waiting for the device, which decides by itself whether the weights move. The numbers are the same.
+pub fn launch_step(
+    optimizer: &mut Adamw,
+    losses: impl ExactSizeIterator<Item = Result<Tensor>>,
+    numbers: StepNumbers,
+) -> Result<LaunchedStep> {
+    let mut all = add_gradients(optimizer, losses)?;
+    all.push(optimizer.clip_late(numbers.max_grad_norm)?);
+    let all = Tensor::f_stack(&all.iter().map(|one| one.f_to_kind(Kind::Double)).collect::<std::result::Result<Vec<_>, _>>()?, 0)?;
+    let is_lost = all.f_isfinite()?.f_all()?.f_logical_not()?.f_to_kind(Kind::Float)?;
+    optimizer.step_unless(&is_lost, numbers.learning_rate, numbers.weight_decay)?;
+    Ok(LaunchedStep { numbers: Late::new(&all)? })
+}
+
+impl LaunchedStep {
+    /// Waits for the step, but for none that was launched after it.
+    pub fn outcome(&self) -> Result<StepOutcome> {
+        let numbers = self.numbers.read()?;
+        let (grad_norm, shares) = numbers.split_last().ok_or_else(|| Error::ours("a step without numbers"))?;
+        Ok(StepOutcome::new(shares, *grad_norm))
+    }
+}
+
+impl StepOutcome {
+    /// Of the losses of the micro-batches, each divided by their number.
+    fn new(shares: &[f64], grad_norm: f64) -> Self {
+        let loss = shares.iter().fold(0.0, |sum, share| sum + share);
+        Self { loss, grad_norm, was_applied: loss.is_finite() && grad_norm.is_finite() }
+    }
+}
+
+/// Stores the gradient of the mean of `losses`; returns each divided by their number.
+fn add_gradients(optimizer: &mut Adamw, losses: impl ExactSizeIterator<Item = Result<Tensor>>) -> Result<Vec<Tensor>> {
     optimizer.drop_gradients()?;
     let num_micro_batches = losses.len() as f64;
     let mut shares = Vec::with_capacity(losses.len());
@@ -43,14 +95,7 @@ pub fn take_step(
         share.f_backward()?;
         shares.push(share.detach());
     }
-    let grad_norm = optimizer.clip(numbers.max_grad_norm)?;
-    // Read last: a GPU need not be waited for between micro-batches.
-    let loss = shares.iter().try_fold(0.0, |sum, share| Ok::<_, crate::Error>(sum + share.f_double_value(&[])?))?;
-    let was_applied = loss.is_finite() && grad_norm.is_finite();
-    if was_applied {
-        optimizer.step(numbers.learning_rate, numbers.weight_decay)?;
-    }
-    Ok(StepOutcome { loss, grad_norm, was_applied })
+    Ok(shares)
 }
 
 /// Mean cross-entropy of the next tokens, in nats; positions whose target is [`IGNORED_TARGET`] do not count.

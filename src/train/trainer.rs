@@ -2,13 +2,14 @@
 //! on disk that of `run`.
 
 use super::codes::CodeRecord;
+use super::late::{Outcome, Pending};
 use super::network::Network;
 use super::plan::Plan;
 use super::progress::Progress;
-use super::step::{StepNumbers, StepOutcome, take_step};
+use super::step::{StepNumbers, launch_step, take_step};
 use crate::config::{Experiment, WeightQuantizer};
 use crate::libtorch::{caught, peak_memory_bytes, use_large_pages};
-use crate::run::{ActiveRun, Checkpoint, Event, MetricsRow, Observer, StopReason, StopSignal};
+use crate::run::{ActiveRun, Checkpoint, Event, Observer, Peak, StopReason, StopSignal};
 use crate::schedule::{learning_rate, quantization_share, weight_decay};
 use crate::{Error, Result};
 use std::time::Instant;
@@ -30,8 +31,16 @@ pub struct Trainer<'a> {
     pub(super) retry_save_at: Option<u64>,
     /// Whether the last row could be written; else rows wait in memory for the next save.
     pub(super) is_recording: bool,
+    /// Whether a step's loss is read after the next was launched, so that a GPU never waits for the host.
+    pub(super) reads_late: bool,
+    /// The last step, where its loss has not been read.
+    pub(super) pending: Option<Pending>,
+    /// When a loss was last read.
+    pub(super) last_read: Option<Instant>,
+    /// Operations a second that the device can do at best, where that is known.
+    pub(super) peak_flops: Option<f64>,
     /// All steps of this launch together.
-    step_seconds: f64,
+    pub(super) step_seconds: f64,
     num_steps_here: u64,
     stop: StopSignal,
     pub(super) observer: &'a mut dyn Observer,
@@ -60,7 +69,8 @@ impl<'a> Trainer<'a> {
     ) -> Self {
         let (codes, progress) = (CodeRecord::default(), Progress::default());
         let (held_out_loss, saved_step, retry_save_at, is_recording) = (None, None, None, true);
-        let (step_seconds, num_steps_here) = (0.0, 0);
+        let (step_seconds, num_steps_here, pending, last_read) = (0.0, 0, None, None);
+        let reads_late = matches!(network.decoder.device(), Device::Cuda(_));
         Self {
             experiment,
             plan,
@@ -72,11 +82,20 @@ impl<'a> Trainer<'a> {
             saved_step,
             retry_save_at,
             is_recording,
+            reads_late,
+            pending,
+            last_read,
+            peak_flops: None,
             step_seconds,
             num_steps_here,
             stop,
             observer,
         }
+    }
+
+    /// Rows tell what share of `peak` training uses.
+    pub fn with_peak(self, peak: &Peak) -> Self {
+        Self { peak_flops: Some(peak.flops_per_second), ..self }
     }
 
     /// Goes on from `checkpoint`, if there is one, to the last step, or until asked to stop. `notes` are what to say first.
@@ -88,6 +107,9 @@ impl<'a> Trainer<'a> {
         self.observer.started(self.progress.step, self.experiment.train.num_steps);
         notes.iter().for_each(|note| self.note(note));
         let ending = restored.and_then(|()| caught(|| self.train()));
+        if ending.is_err() {
+            let _ = caught(|| self.settle()); // the row of a step that was whole
+        }
         if let Some(bytes) = peak_memory_bytes() {
             self.run.note(self.progress.step, &format!("peak memory {:.2} GiB, libtorch included", bytes as f64 / (1u64 << 30) as f64));
         }
@@ -112,13 +134,14 @@ impl<'a> Trainer<'a> {
     }
 
     fn train(&mut self) -> Result<Ending> {
-        while self.progress.step < self.experiment.train.num_steps {
+        while self.num_launched() < self.experiment.train.num_steps {
             if let Some(reason) = self.stop.requested() {
+                self.settle()?;
                 self.save_before_leaving()?;
                 return Ok(Ending::Stopped(reason));
             }
-            if !self.step()? {
-                continue; // asked to stop between micro-batches
+            if !self.step()? || self.pending.is_some() {
+                continue; // asked to stop between micro-batches, or nothing to be done before the next step
             }
             self.use_large_pages();
             self.record_codes();
@@ -138,16 +161,17 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Takes a step; false when it was asked to stop before the last micro-batch, so that nothing has moved.
+    /// Takes a step; false when it was asked to stop before the last micro-batch, so that nothing has moved. What comes after a step finds
+    /// its loss read wherever something is due.
     fn step(&mut self) -> Result<bool> {
+        let step = self.num_launched() + 1;
+        self.note_blend(step)?;
         let start = Instant::now();
-        let step = self.progress.step + 1;
         let numbers = StepNumbers {
             learning_rate: learning_rate(&self.experiment.train, step),
             weight_decay: weight_decay(&self.experiment.train, step),
             max_grad_norm: self.experiment.train.max_grad_norm,
         };
-        self.note_blend();
         let (objective, decoder) = (&mut self.plan.objective, &self.network.decoder);
         decoder.set_quantization_share(quantization_share(&self.experiment.train, step));
         let mut is_abandoned = false;
@@ -155,65 +179,42 @@ impl<'a> Trainer<'a> {
             is_abandoned = self.stop.requested().is_some();
             if is_abandoned { Err(Error::ours("asked to stop")) } else { objective.next_loss(decoder) }
         });
-        let outcome = take_step(&mut self.network.optimizer, losses, numbers);
+        let optimizer = &mut self.network.optimizer;
+        let outcome = match self.reads_late {
+            true => launch_step(optimizer, losses, numbers).map(Outcome::Launched),
+            false => take_step(optimizer, losses, numbers).map(Outcome::Known),
+        };
         self.network.decoder.set_quantization_share(1.0); // what is measured is what a checkpoint computes when it is loaded
         if is_abandoned {
-            self.plan.objective.seek(self.progress.data_position);
+            self.plan.objective.seek(self.launched_position());
             return Ok(false);
         }
-        let outcome = outcome?;
-        self.count(&outcome);
-        let step_seconds = start.elapsed().as_secs_f64();
-        self.step_seconds += step_seconds;
-        self.record(numbers, outcome, step_seconds);
-        self.stop_when_lost().map(|()| true)
+        let launched = Pending { numbers, outcome: outcome?, data_position: self.plan.objective.position(), start };
+        self.settle()?; // the step before, while this one is under way
+        self.pending = Some(launched);
+        if !self.reads_late || self.is_anything_due(step) {
+            self.settle()?;
+        }
+        Ok(true)
     }
 
     /// Says where the blend from full precision begins and ends.
-    fn note_blend(&mut self) {
-        let (taken, blend) = (self.progress.step, self.experiment.train.schedule.quantization_blend_steps);
-        if blend > 0 && taken == 0 {
-            self.note(&format!(
+    fn note_blend(&mut self, step: u64) -> Result<()> {
+        let blend = self.experiment.train.schedule.quantization_blend_steps;
+        if blend == 0 || step != 1 && step != blend + 1 {
+            return Ok(());
+        }
+        self.settle()?;
+        self.note(&match step {
+            1 => format!(
                 "from full precision to quantized in {blend} steps; held-out loss and samples are of the quantized network throughout"
-            ));
-        }
-        if blend > 0 && taken == blend {
-            self.note(&format!("quantized from step {} on", taken + 1));
-        }
+            ),
+            _ => format!("quantized from step {step} on"),
+        });
+        Ok(())
     }
 
-    fn count(&mut self, outcome: &StepOutcome) {
-        let tokens = self.plan.objective.tokens_per_batch() * self.experiment.train.accumulation_steps as u64;
-        self.progress.data_position = self.plan.objective.position();
-        if outcome.was_applied {
-            self.progress.count_step(tokens, outcome.loss);
-        } else {
-            self.progress.count_skipped(tokens);
-            let (step, StepOutcome { loss, grad_norm, .. }) = (self.progress.step, outcome);
-            self.note(&format!("step {step} skipped: loss {loss}, gradient norm {grad_norm}; the weights stay as they were"));
-        }
-    }
-
-    fn record(&mut self, numbers: StepNumbers, outcome: StepOutcome, step_seconds: f64) {
-        let tokens_per_step = self.plan.objective.tokens_per_batch() * self.experiment.train.accumulation_steps as u64;
-        let row = MetricsRow {
-            step: self.progress.step,
-            tokens: self.progress.tokens,
-            loss: outcome.loss,
-            learning_rate: numbers.learning_rate,
-            weight_decay: numbers.weight_decay,
-            grad_norm: outcome.grad_norm,
-            skipped_steps: self.progress.skipped_steps,
-            step_seconds,
-            tokens_per_second: tokens_per_step as f64 / step_seconds,
-            unix_time: crate::run::unix_time(),
-        };
-        let written = self.run.logs.record_step(&row);
-        self.note_failed_row(written);
-        self.observer.stepped(&row, self.progress.loss_average);
-    }
-
-    fn stop_when_lost(&self) -> Result<()> {
+    pub(super) fn stop_when_lost(&self) -> Result<()> {
         let limit = self.experiment.train.max_skipped_steps;
         if self.progress.skipped_in_a_row < limit {
             return Ok(());
@@ -223,9 +224,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn record_codes(&mut self) {
-        let cadence = self.experiment.train.record_codes_every;
         let quantizer = self.experiment.model.bit_linear.weights;
-        if quantizer == WeightQuantizer::None || cadence == 0 || !self.progress.step.is_multiple_of(cadence) {
+        if !self.are_codes_due(self.progress.step) {
             return;
         }
         for row in self.codes.update(&self.network.decoder, quantizer, self.progress.step) {
@@ -243,8 +243,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn evaluate(&mut self) -> Result<()> {
-        self.held_out_loss = None;
-        if !self.is_due(self.experiment.evaluation.every) {
+        if !self.is_due(self.experiment.evaluation.every, self.progress.step) {
             return Ok(());
         }
         let rows = self.plan.objective.evaluate(&self.network.decoder, self.progress.step)?;
@@ -255,9 +254,20 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    pub(super) fn is_due(&self, cadence: u64) -> bool {
-        let is_last = self.progress.step == self.experiment.train.num_steps;
-        is_last || cadence > 0 && self.progress.step.is_multiple_of(cadence)
+    /// Whether something that needs the state after `step` follows it.
+    fn is_anything_due(&self, step: u64) -> bool {
+        let every = [self.experiment.evaluation.every, self.experiment.sampling.every];
+        every.iter().any(|cadence| self.is_due(*cadence, step)) || self.are_codes_due(step) || self.is_save_due(step)
+    }
+
+    pub(super) fn is_due(&self, cadence: u64, step: u64) -> bool {
+        let is_last = step == self.experiment.train.num_steps;
+        is_last || cadence > 0 && step.is_multiple_of(cadence)
+    }
+
+    fn are_codes_due(&self, step: u64) -> bool {
+        let cadence = self.experiment.train.record_codes_every;
+        self.experiment.model.bit_linear.weights != WeightQuantizer::None && cadence > 0 && step.is_multiple_of(cadence)
     }
 
     pub(super) fn note(&mut self, message: &str) {

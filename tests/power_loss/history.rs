@@ -73,5 +73,6 @@ pub fn row(step: u64) -> MetricsRow {
         step_seconds: 0.25,
         tokens_per_second: 16384.0,
         unix_time: 1.7e9 + step as f64,
+        mfu: None,
     }
 }

@@ -48,8 +48,9 @@ double clip_on_cpu(const std::vector<at::Tensor>& list, double max_norm) {
 
 bool is_plain(const at::Tensor& tensor) { return tensor.device().is_cpu() && tensor.scalar_type() == at::kFloat && tensor.is_contiguous(); }
 
-// Adds one to each scalar. On the CPU libtorch would take a call for each.
-void count_up(std::vector<at::Tensor>& counts) {
+// Adds one to each scalar, or nothing where the step is lost. On the CPU libtorch would take a call for each.
+void count_up(std::vector<at::Tensor>& counts, const at::Tensor* is_lost) {
+  if (is_lost != nullptr) return at::_foreach_add_(counts, 1 - *is_lost);
   if (!std::all_of(counts.begin(), counts.end(), is_plain)) return at::_foreach_add_(counts, 1);
   for (auto& count : counts) *count.data_ptr<float>() += 1.f;
 }
@@ -58,17 +59,19 @@ void count_up(std::vector<at::Tensor>& counts) {
 
 extern "C" {
 
-// One AdamW step (decoupled weight decay) in place. `steps` are float32 scalars, counted up here before the kernel reads them.
+// One AdamW step (decoupled weight decay) in place. `steps` are float32 scalars, counted up here before the kernel reads them. Nothing moves
+// where `is_lost`, a float32 scalar on the parameters' device or null, is 1: a GPU decides this by itself, while the host is elsewhere.
 char* bitnet_fused_adamw(at::Tensor* const* parameters, at::Tensor* const* gradients, at::Tensor* const* means,
                          at::Tensor* const* mean_squares, at::Tensor* const* steps, int64_t count, double learning_rate, double beta1,
-                         double beta2, double weight_decay, double epsilon) {
+                         double beta2, double weight_decay, double epsilon, const at::Tensor* is_lost) {
   return guarded([&] {
     c10::NoGradGuard no_grad;
     auto counts = tensors(steps, count);
-    count_up(counts);
+    count_up(counts, is_lost);
+    const auto found_inf = is_lost == nullptr ? std::optional<at::Tensor>() : std::optional<at::Tensor>(*is_lost);
     at::_fused_adamw_(tensors(parameters, count), tensors(gradients, count), tensors(means, count), tensors(mean_squares, count),
                       /*max_exp_avg_sqs=*/{}, counts, learning_rate, beta1, beta2, weight_decay, epsilon,
-                      /*amsgrad=*/false, /*maximize=*/false);
+                      /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/{}, found_inf);
     // libtorch does not count this as a write; what is kept of a weight, such as its codes, goes by the count.
     for (int64_t index = 0; index < count; ++index) parameters[index]->unsafeGetTensorImpl()->bump_version();
   });
@@ -103,6 +106,23 @@ char* bitnet_clip_gradients(at::Tensor* const* gradients, int64_t count, double 
     }
     *norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(list, 2)), 2).item<double>();
     if (std::isfinite(*norm) && *norm > max_norm) at::_foreach_mul_(list, at::Scalar(max_norm / (*norm + 1e-6)));
+  });
+}
+
+// The same without reading the norm: it is a new tensor, float64 `[]`. All numbers are those that the host would compute.
+char* bitnet_clip_gradients_late(at::Tensor* const* gradients, int64_t count, double max_norm, at::Tensor** out) {
+  return guarded([&] {
+    c10::NoGradGuard no_grad;
+    auto list = tensors(gradients, count);
+    if (std::all_of(list.begin(), list.end(), is_plain)) {
+      *out = new at::Tensor(at::scalar_tensor(clip_on_cpu(list, max_norm), at::kDouble));
+      return;
+    }
+    const auto norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(list, 2)), 2).to(at::kDouble);
+    const auto is_clipped = norm.isfinite().logical_and(norm > max_norm);
+    const auto factor = at::where(is_clipped, max_norm / (norm + 1e-6), at::ones_like(norm));
+    at::_foreach_mul_(list, factor.to(list.front().scalar_type()));
+    *out = new at::Tensor(norm);
   });
 }
 

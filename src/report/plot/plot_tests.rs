@@ -18,6 +18,7 @@ fn rows(losses: &[f64]) -> Vec<MetricsRow> {
         step_seconds: 0.5,
         tokens_per_second: 200.0,
         unix_time: 0.0,
+        mfu: None,
     };
     losses.iter().enumerate().map(row).collect()
 }

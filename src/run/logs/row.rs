@@ -17,6 +17,8 @@ pub enum LogFormat {
 pub trait LogRow: Serialize + DeserializeOwned {
     /// How its lines are written; for CSV, the names of its columns in order.
     const FORMAT: LogFormat;
+    /// Columns that older logs do not have.
+    const LATER_COLUMNS: &[&str] = &[];
     /// Whether a resume removes the rows beyond the step that it goes on from.
     const IS_CUT: bool = true;
 
@@ -41,7 +43,9 @@ impl LogRow for MetricsRow {
         "step_seconds",
         "tokens_per_second",
         "unix_time",
+        "mfu",
     ]);
+    const LATER_COLUMNS: &[&str] = &["mfu"];
 
     fn step(&self) -> u64 {
         self.step
@@ -123,7 +127,8 @@ impl Decoder {
             LogFormat::JsonLines => Some(Self { columns: None }),
             LogFormat::Csv(columns) => {
                 let found = split_csv(header?)?;
-                columns.iter().all(|column| found.iter().any(|name| name == *column)).then_some(Self { columns: Some(found) })
+                let is_there = |column: &&str| R::LATER_COLUMNS.contains(column) || found.iter().any(|name| name == *column);
+                columns.iter().all(is_there).then_some(Self { columns: Some(found) })
             }
         }
     }

@@ -23,6 +23,7 @@ fn metrics(step: u64) -> MetricsRow {
         step_seconds: 5e-324,
         tokens_per_second: 123_456.789,
         unix_time: 1.7e9,
+        mfu: None,
     }
 }
 
@@ -211,4 +212,28 @@ fn all_logs_are_synced_together() {
     let mut synced = synced.lock().unwrap().clone();
     assert!(synced.remove(0).starts_with("events.out.tfevents."));
     assert_eq!(synced, ["metrics.csv", "eval.csv", "codes.csv", "samples.jsonl", "events.jsonl"]);
+}
+
+#[test]
+fn a_log_from_before_there_was_mfu_is_read_and_goes_on_with_it() {
+    let fs = ForgetfulFileSystem::new();
+    let old = "step,tokens,loss,learning_rate,weight_decay,grad_norm,skipped_steps,step_seconds,tokens_per_second,unix_time\n\
+               1,10,0.5,0.001,0.1,2.0,0,0.25,40.0,1700000000.0\n";
+    append_raw(&fs, old.as_bytes());
+    let row = MetricsRow {
+        tokens: 10,
+        loss: 0.5,
+        learning_rate: 0.001,
+        grad_norm: 2.0,
+        step_seconds: 0.25,
+        tokens_per_second: 40.0,
+        ..metrics(1)
+    };
+    assert_eq!(rows_of::<MetricsRow>(&fs), [row.clone()]);
+    let next = MetricsRow { mfu: Some(0.375), ..metrics(2) };
+    write_rows(&fs, std::slice::from_ref(&next));
+    assert_eq!(rows_of::<MetricsRow>(&fs), [row, next]);
+    let text = text(&fs, PATH);
+    assert!(text.starts_with("step,") && text.lines().next().unwrap().ends_with(",unix_time,mfu"), "{text}");
+    assert!(text.lines().nth(1).unwrap().ends_with("1700000000.0,") && text.ends_with(",0.375\n"), "{text}");
 }

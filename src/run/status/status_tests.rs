@@ -34,6 +34,7 @@ fn rows(num_steps: u64, end: f64) -> Vec<MetricsRow> {
         step_seconds: 0.5,
         tokens_per_second: 200.0,
         unix_time: end - 0.5 * (num_steps - step) as f64,
+        mfu: None,
     };
     (1..=num_steps).map(row).collect()
 }

@@ -9,6 +9,7 @@ use super::objective::Objective;
 use super::step::next_token_loss;
 use crate::config::{DataConfig, Experiment};
 use crate::data::{ArithmeticSource, Batch};
+use crate::libtorch::sent;
 use crate::model::Decoder;
 use crate::run::EvaluationRow;
 use crate::tasks::{Question, Task};
@@ -79,6 +80,6 @@ impl Objective for Pretraining {
 /// Inputs and targets, int64 `[rows, seq_len]`.
 fn tensors(batch: &Batch, device: Device) -> (Tensor, Tensor) {
     let shape = [batch.rows as i64, batch.seq_len as i64];
-    let tensor = |ids: &[i64]| Tensor::from_slice(ids).view(shape).to_device(device);
+    let tensor = |ids: &[i64]| sent(&Tensor::from_slice(ids).view(shape), device);
     (tensor(&batch.inputs), tensor(&batch.targets))
 }

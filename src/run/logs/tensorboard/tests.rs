@@ -18,6 +18,7 @@ fn metrics(step: u64) -> MetricsRow {
         step_seconds: 0.1,
         tokens_per_second: 100.0,
         unix_time: 1.7e9 + step as f64,
+        mfu: None,
     }
 }
 

@@ -12,7 +12,8 @@ pub(super) fn of_step(row: &MetricsRow) -> Vec<Value> {
         ("grad_norm", row.grad_norm),
         ("tokens_per_second", row.tokens_per_second),
     ];
-    scalars.map(|(name, value)| scalar(format!("train/{name}"), value)).into()
+    let known = row.mfu.map(|mfu| ("mfu", mfu));
+    scalars.into_iter().chain(known).map(|(name, value)| scalar(format!("train/{name}"), value)).collect()
 }
 
 /// The scalars of an evaluation.
