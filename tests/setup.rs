@@ -233,7 +233,7 @@ fn the_test_runner_runs_as_a_lesser_processor_in_every_part_at_once() {
     let amx = format!("{AVX512} amx_tile amx_int8");
     assert_eq!(
         said(&amx, &["--as", "avx512", "decoder"]),
-        "test --release --test decoder -- avx512 avx512 avx512 avx512 AVX512_CORE_BF16 AVX512\n"
+        "test --release --test numerics -- decoder:: avx512 avx512 avx512 avx512 AVX512_CORE_BF16 AVX512\n"
     );
     assert_eq!(said(AVX512, &["src", "--as", "avx2"]), "test --release --lib -- none avx2 avx2 avx2 AVX2 AVX2\n");
     assert_eq!(said("", &["--as", "portable"]), "test --release -- none portable portable default SSE41 COMPATIBLE\n");
@@ -264,7 +264,8 @@ fn the_test_runner_turns_files_and_names_into_cargos_arguments() {
     use std::os::unix::fs::PermissionsExt;
     let dir = TempDir::new().unwrap();
     let cargo = dir.path().join("cargo");
-    fs::write(&cargo, "#!/bin/sh\ncase \"$*\" in *--list*) echo 'x: test' ;; *) printf '<%s>' \"$@\" ;; esac\n").unwrap();
+    let lists = "echo 'setup::x_y: test'; echo 'setup::other: test'; echo 'resume::x_z: test'";
+    fs::write(&cargo, format!("#!/bin/sh\ncase \"$*\" in *--list*) {lists} ;; *) printf '<%s>' \"$@\" ;; esac\n")).unwrap();
     fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
     let given = |words: &[&str]| {
@@ -272,9 +273,11 @@ fn the_test_runner_turns_files_and_names_into_cargos_arguments() {
         String::from_utf8(output.stdout).unwrap().replace("<--release>", "")
     };
     assert_eq!(given(&[]), "<test><-->");
-    assert_eq!(given(&["tests/setup.rs", "architecture"]), "<test><--test><setup><--test><architecture><-->");
+    assert_eq!(given(&["tests/setup.rs", "architecture"]), "<test><--test><everyday><--><setup::><architecture::>");
+    assert_eq!(given(&["tests/fused.rs", "resume"]), "<test><--test><fused><--test><runs><--><fused::><resume::>");
+    assert_eq!(given(&["src", "setup"]), "<test><--lib><--><test><--test><everyday><--><setup::>");
     assert_eq!(given(&["-k", "causal", "-k", "run::status"]), "<test><--><causal><run::status>");
-    let file_first = "<test><--test><integer_products><--><test><--><integer_products>";
-    assert_eq!(given(&["-k", "integer_products"]), file_first, "a file that bears the name is run whole");
-    assert_eq!(given(&["tests/setup.rs", "-k", "x", "--", "--skip", "a b"]), "<test><--test><setup><--><x><--skip><a b>");
+    let of_one_file = "<test><--test><everyday><--><--exact><setup::x_y><--skip><a b>";
+    assert_eq!(given(&["tests/setup.rs", "-k", "x", "--", "--skip", "a b"]), of_one_file);
+    assert_eq!(given(&["tests/setup.rs", "-k", "nothing"]), "", "a name that no test has is refused");
 }

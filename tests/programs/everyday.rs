@@ -43,6 +43,8 @@ mod plot_loss;
 mod power_loss;
 #[path = "../prepare_data.rs"]
 mod prepare_data;
+#[path = "../processor.rs"]
+mod processor;
 #[path = "../quantization.rs"]
 mod quantization;
 #[path = "../serve.rs"]
