@@ -6,6 +6,7 @@ just := quote(just_executable()) + " --justfile " + quote(justfile())
 prepare := "cargo run --release --bin prepare-data --"
 train := "cargo run --release --bin train --"
 everyday := "cargo run --release --bin"
+ablations := "ablation-ternary ablation-full-precision ablation-sign ablation-int4 ablation-silu ablation-no-sub-norms ablation-norms-inside"
 
 # The recipes, in groups.
 [private]
@@ -70,19 +71,19 @@ train-baseline *flags:
 exp-shakespeare *flags:
     @{{ just }} text-experiment shakespeare "$@"
 
-# What each part of BitNet b1.58 does: seven small models on tiny Shakespeare
+# What each part of BitNet b1.58 does: seven small models on tiny Shakespeare, and a table of them; another call goes on
 [group('experiments')]
 [no-exit-message]
 exp-ablations *flags: setup
     {{ prepare }} ablations "$@" > /dev/null
-    {{ train }} ablations --run-id ablation-ternary "$@"
-    {{ train }} ablations --run-id ablation-full-precision --set model.bit_linear.weights=none --set model.bit_linear.activations=none "$@"
-    {{ train }} ablations --run-id ablation-sign --set model.bit_linear.weights=sign "$@"
-    {{ train }} ablations --run-id ablation-int4 --set model.bit_linear.activations=int4_absmean "$@"
-    {{ train }} ablations --run-id ablation-silu --set model.hidden_act=silu "$@"
-    {{ train }} ablations --run-id ablation-no-sub-norms --set model.sub_norms=false "$@"
-    {{ train }} ablations --run-id ablation-norms-inside --set model.bit_linear.norm=inside "$@"
-    {{ everyday }} plot-loss -- ablation-ternary ablation-full-precision ablation-sign ablation-int4 ablation-silu ablation-no-sub-norms ablation-norms-inside --smooth 0.98 -o runs/ablations.png
+    {{ train }} ablations --continue --run-id ablation-ternary "$@"
+    {{ train }} ablations --continue --run-id ablation-full-precision --set model.bit_linear.weights=none --set model.bit_linear.activations=none "$@"
+    {{ train }} ablations --continue --run-id ablation-sign --set model.bit_linear.weights=sign "$@"
+    {{ train }} ablations --continue --run-id ablation-int4 --set model.bit_linear.activations=int4_absmean "$@"
+    {{ train }} ablations --continue --run-id ablation-silu --set model.hidden_act=silu "$@"
+    {{ train }} ablations --continue --run-id ablation-no-sub-norms --set model.sub_norms=false "$@"
+    {{ train }} ablations --continue --run-id ablation-norms-inside --set model.bit_linear.norm=inside "$@"
+    @case " $* " in *' --dry-run '*) ;; *) {{ everyday }} plot-loss -- {{ ablations }} --smooth 0.98 -o runs/ablations.png && {{ everyday }} check-status -- {{ ablations }} ;; esac
 
 # Fetch a corpus, learn its tokenizer, tokenize it (--data FILES, --tokenizer FILE, --dry-run; another call goes on)
 [group('data and models')]
