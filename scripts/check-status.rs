@@ -28,6 +28,7 @@ The exit status is that of the question: 0 also for a failed run, 2 for one that
 #[command(name = "check-status", version, after_help = EXAMPLES)]
 struct Arguments {
     /// A run's id, the beginning of one, its path, or `latest`; several make a table of them; all runs when absent
+    #[arg(value_name = "RUN")]
     runs: Vec<String>,
     /// Redraw until q or Ctrl-C; where stdout is no terminal, append a snapshot each time
     #[arg(long)]
