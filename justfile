@@ -8,6 +8,7 @@ just := quote(just_executable()) + " --justfile " + quote(justfile())
 has_libtorch := if env("LIBTORCH", "") != "" { "true" } else { path_exists(".libtorch/setup.json") }
 run := "cargo run --release --bin"
 run_anywhere := if has_libtorch == "true" { run } else { "cargo run --release --no-default-features --bin" }
+ablations := "ablation-ternary ablation-full-precision ablation-sign ablation-int4 ablation-silu ablation-no-sub-norms ablation-norms-inside"
 
 # The recipes, in groups.
 [private]
@@ -72,19 +73,19 @@ train-baseline *flags:
 exp-shakespeare *flags:
     @{{ just }} text-experiment shakespeare "$@"
 
-# What each part of BitNet b1.58 does: seven small models on tiny Shakespeare
+# What each part of BitNet b1.58 does: seven small models on tiny Shakespeare, and a table of them; another call goes on
 [group('experiments')]
 [no-exit-message]
 exp-ablations *flags: setup
     {{ run }} prepare-data -- ablations "$@" > /dev/null
-    {{ run }} train -- ablations --run-id ablation-ternary "$@"
-    {{ run }} train -- ablations --run-id ablation-full-precision --set model.bit_linear.weights=none --set model.bit_linear.activations=none "$@"
-    {{ run }} train -- ablations --run-id ablation-sign --set model.bit_linear.weights=sign "$@"
-    {{ run }} train -- ablations --run-id ablation-int4 --set model.bit_linear.activations=int4_absmean "$@"
-    {{ run }} train -- ablations --run-id ablation-silu --set model.hidden_act=silu "$@"
-    {{ run }} train -- ablations --run-id ablation-no-sub-norms --set model.sub_norms=false "$@"
-    {{ run }} train -- ablations --run-id ablation-norms-inside --set model.bit_linear.norm=inside "$@"
-    {{ run }} plot-loss -- ablation-ternary ablation-full-precision ablation-sign ablation-int4 ablation-silu ablation-no-sub-norms ablation-norms-inside --smooth 0.98 -o runs/ablations.png
+    {{ run }} train -- ablations --continue --run-id ablation-ternary "$@"
+    {{ run }} train -- ablations --continue --run-id ablation-full-precision --set model.bit_linear.weights=none --set model.bit_linear.activations=none "$@"
+    {{ run }} train -- ablations --continue --run-id ablation-sign --set model.bit_linear.weights=sign "$@"
+    {{ run }} train -- ablations --continue --run-id ablation-int4 --set model.bit_linear.activations=int4_absmean "$@"
+    {{ run }} train -- ablations --continue --run-id ablation-silu --set model.hidden_act=silu "$@"
+    {{ run }} train -- ablations --continue --run-id ablation-no-sub-norms --set model.sub_norms=false "$@"
+    {{ run }} train -- ablations --continue --run-id ablation-norms-inside --set model.bit_linear.norm=inside "$@"
+    @case " $* " in *' --dry-run '*) ;; *) {{ run }} plot-loss -- {{ ablations }} --smooth 0.98 -o runs/ablations.png && {{ run }} check-status -- {{ ablations }} ;; esac
 
 # Fetch a corpus, learn its tokenizer, tokenize it (--data FILES, --tokenizer FILE, --dry-run; another call goes on)
 [group('data and models')]

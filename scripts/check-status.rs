@@ -15,6 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   check-status                      a table of all runs, the one launched last at the end
   check-status mine                 where the run mine stands
+  check-status mine other           a table of both
   check-status latest --watch       the run launched last, redrawn every 10 s; q or Ctrl-C leaves
   check-status mine --json          the same for programs; what is unknown or not finite is null
 
@@ -26,8 +27,9 @@ The exit status is that of the question: 0 also for a failed run, 2 for one that
 #[derive(Debug, Parser)]
 #[command(name = "check-status", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// A run's id, the beginning of one, its path, or `latest`; all runs when absent
-    run: Option<String>,
+    /// A run's id, the beginning of one, its path, or `latest`; several make a table of them; all runs when absent
+    #[arg(value_name = "RUN")]
+    runs: Vec<String>,
     /// Redraw until q or Ctrl-C; where stdout is no terminal, append a snapshot each time
     #[arg(long)]
     watch: bool,
@@ -63,21 +65,25 @@ fn check_status(arguments: &Arguments) -> Result<ExitCode> {
 
 impl Arguments {
     fn text(&self, width: usize) -> Result<String> {
-        match &self.run {
-            Some(name) => {
-                let status = read(&find_run(&DISK, &self.runs_dir, Some(name))?)?;
+        match &self.runs[..] {
+            [name] => {
+                let status = self.status(name)?;
                 if self.json { self.json(&status) } else { Ok(status_view(&status, width).render(stdout_has_colour())) }
             }
-            None => self.all(width),
+            [] => self.table(&list_runs(&DISK, &self.runs_dir)?.iter().filter_map(read_or_warn).collect::<Vec<_>>(), width),
+            names => self.table(&names.iter().map(|name| self.status(name)).collect::<Result<Vec<_>>>()?, width),
         }
     }
 
-    fn all(&self, width: usize) -> Result<String> {
-        let statuses = list_runs(&DISK, &self.runs_dir)?.iter().filter_map(read_or_warn).collect::<Vec<Status>>();
+    fn status(&self, name: &str) -> Result<Status> {
+        read(&find_run(&DISK, &self.runs_dir, Some(name))?)
+    }
+
+    fn table(&self, statuses: &[Status], width: usize) -> Result<String> {
         match (self.json, statuses.is_empty()) {
             (true, _) => self.json(&statuses),
             (false, true) => Err(no_runs(&self.runs_dir)),
-            (false, false) => Ok(run_table(&statuses, width).render(stdout_has_colour())),
+            (false, false) => Ok(run_table(statuses, width).render(stdout_has_colour())),
         }
     }
 

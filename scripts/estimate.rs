@@ -20,10 +20,16 @@ Examples:
   estimate arithmetic --gpu h100 --mfu 0.3 --price 2   with another share of the peak and price
   estimate --gpu list                                  the GPUs that are known
   estimate arithmetic --tokens-per-second 20000        time at a speed that was measured
+  estimate arithmetic --flops 500e9                    time on a machine that does so many operations a second
   estimate arithmetic --like mine --json               at the speed of the run mine; for programs
 
 Memory is a sum of what has to be held, not a measurement; on a CPU it is that of the integer kernels.
+--flops is what training reaches, not a peak: tokens a second times the arithmetic of a token.
 Time on a GPU is the arithmetic over a share of the peak: 0.4 is good, small models reach less.";
+
+/// Where nothing says how fast it goes.
+const TIME: &str = "\
+hint: for the time, --gpu NAME (--gpu list shows them) or a speed: --like RUN that of a run, --tokens-per-second N, --flops N";
 
 /// Estimates what an experiment takes: parameters, arithmetic, memory, time and price
 #[derive(Debug, Parser)]
@@ -43,6 +49,9 @@ struct Arguments {
     /// Speed that was measured, for the time on a CPU or anywhere else
     #[arg(long, value_name = "N", conflicts_with = "like")]
     tokens_per_second: Option<f64>,
+    /// Operations a second that training reaches, such as 500e9, for the time on a CPU or anywhere else
+    #[arg(long, value_name = "FLOPS", conflicts_with_all = ["gpu", "tokens_per_second", "like"])]
+    flops: Option<f64>,
     /// Take the speed of this run: an id, the beginning of one, a path, or `latest`
     #[arg(long, value_name = "RUN")]
     like: Option<String>,
@@ -92,6 +101,9 @@ fn estimate(arguments: &Arguments) -> Result<ExitCode> {
     let report = arguments.report(&experiment)?;
     let text = if arguments.json { serde_json::to_string_pretty(&report)? } else { arguments.text(&report, &experiment) };
     writeln!(stdout(), "{text}")?;
+    if report.gpu.is_none() && report.measured.is_none() {
+        writeln!(stderr(), "{TIME}")?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -100,6 +112,7 @@ impl Arguments {
         in_range("--mfu", self.mfu, f64::MIN_POSITIVE, 1.0, "a share of the peak, above 0 and at most 1")?;
         in_range("--price", self.price.unwrap_or(0.0), 0.0, 1e6, "US dollars an hour, 0 or more")?;
         in_range("--tokens-per-second", self.tokens_per_second.unwrap_or(1.0), f64::MIN_POSITIVE, 1e12, "above 0")?;
+        in_range("--flops", self.flops.unwrap_or(1.0), f64::MIN_POSITIVE, 1e24, "above 0")?;
         let missing = || Error::input("no experiment is named").hint("such as: estimate arithmetic");
         let resolved = resolve(self.experiment.as_deref().ok_or_else(missing)?, &self.overrides)?;
         resolved.warnings.iter().for_each(|warning| drop(writeln!(stderr(), "warning: {warning}")));
@@ -110,7 +123,8 @@ impl Arguments {
         let gpu = self.gpu.as_deref().map(Accelerator::named).transpose()?;
         let estimate = if gpu.is_some() { experiment.estimate_for(Kernels::Gpu) } else { experiment.estimate() };
         let budget = gpu.map(|gpu| gpu.budget(&estimate, experiment.precision, self.mfu, self.price));
-        let measured = self.speed()?.map(|tokens_per_second| {
+        let of_flops = self.flops.map(|flops| flops / estimate.flops_per_token);
+        let measured = self.speed()?.or(of_flops).map(|tokens_per_second| {
             let seconds = estimate.total_tokens as f64 / tokens_per_second;
             Measured { tokens_per_second, seconds, usd: self.price.map(|price| seconds / 3600.0 * price) }
         });

@@ -3,6 +3,7 @@
 use bitnet::Result;
 use bitnet::config::{ArithmeticConfig, DataConfig, DeviceChoice, Experiment};
 use bitnet::data::Corpus;
+use bitnet::error::counted;
 use bitnet::libtorch::caught;
 use bitnet::model::{LoadedModel, select_device};
 use bitnet::report::{run_binary, write_completions};
@@ -106,7 +107,8 @@ fn as_json(rows: &[EvaluationRow], floor: f64, id: &str, num_problems: usize) ->
 
 fn as_text(rows: &[EvaluationRow], floor: f64, id: &str, num_problems: usize) -> String {
     let step = rows.first().map_or(0, |row| row.step);
-    let mut lines = vec![format!("{id}, step {step}, {num_problems} problems on pairs that training never saw")];
+    let problems = counted(num_problems as u64, "problem");
+    let mut lines = vec![format!("{id}, step {step}, {problems} on pairs that training never saw")];
     for row in rows {
         lines.push(match row.metric.strip_prefix("exact_match") {
             Some("") => format!("  {:<12} {:>6.1} %", "all", 100.0 * row.value),

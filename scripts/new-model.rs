@@ -17,12 +17,13 @@ use std::process::ExitCode;
 const EXAMPLES: &str = "\
 Examples:
   new-model --params 750M                              into blank-750M, with a vocabulary of 32000
+  new-model --params 5M                                small enough to train on a laptop
   new-model --params 1.3B -o mine --tokenizer tokenizer.json
   new-model --params 70B --dry-run                     its shape and size, nothing is written
 
 The folder has latent float32 weights, to start a run from with train --init-from.";
 
-const SMALLEST: f64 = 300e6;
+const SMALLEST: f64 = 1e6;
 const LARGEST: f64 = 70e9;
 /// No tokenizer.json is near this size, in bytes.
 const LARGEST_TOKENIZER: u64 = 128 << 20;
@@ -30,17 +31,17 @@ const LARGEST_TOKENIZER: u64 = 128 << 20;
 const BEGINNINGS: [&str; 4] = ["<bos>", "<s>", "<|begin_of_text|>", "<|endoftext|>"];
 const ENDINGS: [&str; 4] = ["<eos>", "</s>", "<|end_of_text|>", "<|endoftext|>"];
 
-/// Writes a blank ternary model of 300M to 70B parameters, in the proportions of the published ones
+/// Writes a blank ternary model of 1M to 70B parameters, in the proportions of the published ones
 #[derive(Debug, Parser)]
 #[command(name = "new-model", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// Parameters in all, such as 750M or 1.3B; 300M to 70B. Asked for on a terminal when absent
+    /// Parameters in all, such as 5M, 750M or 1.3B; 1M to 70B. Asked for on a terminal when absent
     #[arg(long, value_name = "SIZE", value_parser = size)]
     params: Option<u64>,
     /// The folder to write; blank-<SIZE> when absent
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Rows of the embedding; as many as the tokenizer needs when absent, 32000 without one
+    /// Rows of the embedding; as many as the tokenizer needs when absent; without one 32000, or fewer for a small model
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1 << 24))]
     vocab_size: Option<u32>,
     /// A tokenizer.json to put into the folder
@@ -74,7 +75,7 @@ fn new_model(arguments: &Arguments) -> Result<ExitCode> {
     }
     let tokenizer = arguments.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
     let num_parameters = arguments.params.map_or_else(ask, Ok)?;
-    let config = ModelConfig::of_size(num_parameters, arguments.vocab_size(tokenizer.as_ref())?)?;
+    let config = ModelConfig::of_size(num_parameters, arguments.vocab_size(tokenizer.as_ref(), num_parameters)?)?;
     let (content, tokens) = tokenizer.as_ref().map_or((None, TokenIds::default()), |file| (Some(&*file.content), file.tokens));
     let blank = BlankModel { config: &config, tokenizer: content, tokens, seed: arguments.seed };
     describe(&blank);
@@ -88,10 +89,10 @@ fn new_model(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 impl Arguments {
-    fn vocab_size(&self, tokenizer: Option<&TokenizerFile>) -> Result<usize> {
+    fn vocab_size(&self, tokenizer: Option<&TokenizerFile>, num_parameters: u64) -> Result<usize> {
         let needed = tokenizer.map_or(1, |file| file.size);
         match self.vocab_size {
-            None if tokenizer.is_none() => Ok(32_000),
+            None if tokenizer.is_none() => Ok(ModelConfig::usual_vocabulary(num_parameters)),
             None => Ok(needed.next_multiple_of(64)),
             Some(rows) if rows as usize >= needed => Ok(rows as usize),
             Some(rows) => Err(Error::input(format!("--vocab-size {rows}: the tokenizer has {needed} tokens")).hint("leave it out")),
@@ -128,7 +129,7 @@ fn size(text: &str) -> std::result::Result<u64, String> {
         _ => (text.as_str(), 1.0),
     };
     let size = digits.parse::<f64>().map_err(|_| "write it as 750M or 1.3B".to_string())? * unit;
-    if (SMALLEST..=LARGEST).contains(&size) { Ok(size as u64) } else { Err("it must be 300M to 70B".to_string()) }
+    if (SMALLEST..=LARGEST).contains(&size) { Ok(size as u64) } else { Err("it must be 1M to 70B".to_string()) }
 }
 
 fn ask() -> Result<u64> {
@@ -136,7 +137,7 @@ fn ask() -> Result<u64> {
         return Err(Error::input("no size is given").hint("--params 750M"));
     }
     loop {
-        write!(stderr(), "How many parameters, from 300M to 70B? ")?;
+        write!(stderr(), "How many parameters, from 1M to 70B? ")?;
         stderr().flush()?;
         let mut line = String::new();
         if stdin().read_line(&mut line)? == 0 {
@@ -153,17 +154,22 @@ fn ask() -> Result<u64> {
 fn describe(blank: &BlankModel<'_>) {
     let ModelConfig { hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, num_key_value_heads, vocab_size, .. } =
         blank.config;
-    let (parameters, gigabytes) = (short(blank.config.num_parameters() as u64), blank.num_bytes() as f64 / 1e9);
+    let parameters = short(blank.config.num_parameters() as u64);
+    let size = match blank.num_bytes() as f64 {
+        bytes if bytes < 1e9 => format!("{:.0} MB", bytes / 1e6),
+        bytes => format!("{:.1} GB", bytes / 1e9),
+    };
     let _ = writeln!(
         stderr(),
         "{parameters} parameters: {num_hidden_layers} layers, width {hidden_size}, feed-forward {intermediate_size}, {num_attention_heads} heads, \
-         {num_key_value_heads} of keys, vocabulary {vocab_size}; {gigabytes:.1} GB"
+         {num_key_value_heads} of keys, vocabulary {vocab_size}; {size}"
     );
 }
 
 /// 750M, 1.3B.
 fn short(count: u64) -> String {
     match count as f64 {
+        count if count < 10e6 => format!("{:.1}M", count / 1e6).replace(".0M", "M"),
         count if count < 1e9 => format!("{:.0}M", count / 1e6),
         count => format!("{:.1}B", count / 1e9).replace(".0B", "B"),
     }

@@ -4,7 +4,8 @@
 use bitnet::config::{Experiment, Overrides, TextSource, TokenizerConfig, load, resolve};
 use bitnet::data::prepare::{Event, Outcome};
 use bitnet::data::{Corpus, Fetched, Prepared};
-use bitnet::report::{BytesProgress, run_binary, write_completions};
+use bitnet::error::counted;
+use bitnet::report::{BytesProgress, bytes, run_binary, write_completions};
 use bitnet::run::{RunDirectory, StopSignal};
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser};
@@ -12,6 +13,9 @@ use clap_complete::Shell;
 use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// Bytes whose reading takes long enough to be announced.
+const MUCH: u64 = 4 << 30;
 
 #[path = "prepare-data/fetch.rs"]
 mod fetch;
@@ -48,6 +52,9 @@ struct Arguments {
     #[arg(long, requires = "run_id", help_heading = "Flags of train")]
     resume: bool,
     /// As in train
+    #[arg(long = "continue", requires = "run_id", conflicts_with = "resume", help_heading = "Flags of train")]
+    is_continued: bool,
+    /// As in train
     #[arg(long, value_name = "DIR", default_value = "runs", help_heading = "Flags of train")]
     runs_dir: PathBuf,
     /// Print a completion script for this shell, then stop
@@ -67,8 +74,17 @@ fn prepare_data(arguments: &Arguments) -> Result<ExitCode> {
     let corpus = Corpus::of(&experiment)?;
     let stop = StopSignal::listen()?;
     say(format_args!("{}\n\n{}\n", experiment.estimate(), described(&corpus)?));
-    if let Some(prepared) = corpus.up_to_date()? {
+    if let Ok(prepared) = corpus.open()
+        && prepared.num_bytes() > MUCH
+    {
+        say(format_args!("comparing {} of tokens with their hashes", bytes(prepared.num_bytes())));
+    }
+    let is_stopped = || stop.requested().is_some();
+    if let Some(prepared) = corpus.up_to_date(&is_stopped)? {
         return report(&prepared);
+    }
+    if is_stopped() {
+        return stopped(&stop);
     }
     let Some(fetched) = fetched(&corpus, arguments.dry_run, &stop)? else { return stopped(&stop) };
     if arguments.dry_run {
@@ -81,8 +97,9 @@ fn prepare_data(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn experiment(arguments: &Arguments) -> Result<Experiment> {
+    let config_of = |id: &String| RunDirectory::new(arguments.runs_dir.join(id)).config_path();
     match (&arguments.experiment, &arguments.run_id) {
-        (_, Some(id)) if arguments.resume => load(RunDirectory::new(arguments.runs_dir.join(id)).config_path(), &arguments.overrides),
+        (_, Some(id)) if arguments.resume || arguments.is_continued && config_of(id).is_file() => load(config_of(id), &arguments.overrides),
         (Some(experiment), _) => Ok(resolve(experiment, &arguments.overrides)?.experiment),
         (None, _) => Err(Error::input("no experiment is named").hint("such as: prepare-data tinystories")),
     }
@@ -112,20 +129,27 @@ fn prepared(corpus: &Corpus, fetched: &Fetched, arguments: &Arguments, stop: &St
     let mut progress = BytesProgress::new();
     let mut show = |event: Event| match event {
         Event::StartedOver { reason } => say(format_args!("starting over: {reason}")),
-        Event::Advanced(at) => progress.advanced(at.bytes_read, at.bytes, &format!("{} documents, {} tokens", at.documents, at.tokens)),
+        Event::Advanced(at) => {
+            let done = format!("{}, {}", counted(at.documents, "document"), counted(at.tokens, "token"));
+            progress.advanced(at.bytes_read, at.bytes, &done);
+        }
     };
     corpus.prepare(fetched, threads, &mut |note| say(format_args!("{note}")), &mut show, &|| stop.requested().is_some())
 }
 
 fn report(prepared: &Prepared) -> Result<ExitCode> {
     let manifest = prepared.manifest();
+    manifest.held_out.iter().for_each(|held_out| say(format_args!("held out   {held_out}")));
     for (name, split) in [("train", &manifest.train), ("validation", &manifest.validation)] {
         let bytes_per_token = split.text_bytes as f64 / split.tokens.max(1) as f64;
-        let (documents, tokens) = (split.documents, split.tokens);
-        say(format_args!("{name:<11}{documents} documents, {tokens} tokens, {bytes_per_token:.2} bytes a token"));
+        let (documents, tokens) = (counted(split.documents, "document"), counted(split.tokens, "token"));
+        say(format_args!("{name:<11}{documents}, {tokens}, {bytes_per_token:.2} bytes a token"));
     }
     if manifest.skipped.records > 0 {
-        say(format_args!("skipped    {} bad records, such as: {}", manifest.skipped.records, manifest.skipped.reasons.join("; ")));
+        say(format_args!("skipped    {}", manifest.skipped));
+    }
+    if manifest.skipped.without_field > 0 {
+        say(format_args!("hint: --set data.text.text_field=NAME takes another field for the text"));
     }
     writeln!(stdout(), "{}", prepared.dir().display())?;
     Ok(ExitCode::SUCCESS)

@@ -2,6 +2,7 @@
 
 use bitnet::config::BadRecords;
 use bitnet::data::documents::{DocumentSettings, Documents, Sources};
+use bitnet::error::counted;
 use bitnet::report::{run_binary, write_completions};
 use bitnet::storage::{DISK, FileSystem, create_dir_durably, write_atomically};
 use bitnet::tokenizer::{BytePairOptions, BytePairTraining, Tokenizer};
@@ -45,6 +46,9 @@ struct Arguments {
     /// What stands between the documents of a .txt file; without it a file is one document
     #[arg(long, value_name = "TEXT")]
     document_separator: Option<String>,
+    /// Pass over records that hold no text, instead of stopping at the first; they are counted
+    #[arg(long)]
+    skip_bad_records: bool,
     /// Make each character that is there a token
     #[arg(long)]
     characters: bool,
@@ -75,17 +79,43 @@ fn train_tokenizer(arguments: &Arguments) -> Result<ExitCode> {
     }
     let output = arguments.output.as_deref().unwrap_or(Path::new("tokenizer.json"));
     refuse_overwriting(output, arguments.force)?; // before the work
+    refuse_no_text(arguments).and_then(|()| learn(arguments, output)).map_err(with_own_flags)?;
+    writeln!(stdout(), "{}", output.display())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Learns the tokenizer, saves it at `output`, and says what it is like.
+fn learn(arguments: &Arguments, output: &Path) -> Result<()> {
     let start = Instant::now();
     let tokenizer = match arguments.characters {
-        true => Tokenizer::characters_of(documents(arguments)?)?,
+        true => Tokenizer::characters_of(texts(&mut documents(arguments)?))?,
         false => byte_pairs(arguments)?,
     };
     let seconds = start.elapsed().as_secs_f64();
     save(output, tokenizer.to_json()?.as_bytes())?;
     let bytes_per_token = bytes_per_token(&tokenizer, arguments)?;
-    writeln!(stderr(), "{} tokens, {bytes_per_token:.2} bytes per token, {seconds:.1} seconds", tokenizer.vocab_size())?;
-    writeln!(stdout(), "{}", output.display())?;
-    Ok(ExitCode::SUCCESS)
+    let tokens = counted(tokenizer.vocab_size() as u64, "token");
+    writeln!(stderr(), "{tokens}, {bytes_per_token:.2} bytes per token, {seconds:.1} seconds")?;
+    Ok(())
+}
+
+/// Files of which nothing is left teach nothing.
+fn refuse_no_text(arguments: &Arguments) -> Result<()> {
+    let mut documents = documents(arguments)?;
+    documents.next().transpose()?.map(|_| ()).ok_or_else(|| documents.skipped().no_documents())
+}
+
+/// The library names the flags of an experiment, of which this program has its own short forms.
+fn with_own_flags(error: Error) -> Error {
+    const FLAGS: [(&str, &str); 3] = [
+        ("--set data.text.text_field=", "--text-field "),
+        ("--set data.text.bad_records=skip", "--skip-bad-records"),
+        ("--set 'data.text.document_separator=", "--document-separator '"),
+    ];
+    match error.hint_text().map(|hint| FLAGS.iter().fold(hint.to_owned(), |hint, (theirs, own)| hint.replace(theirs, own))) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }
 
 fn byte_pairs(arguments: &Arguments) -> Result<Tokenizer> {
@@ -95,8 +125,12 @@ fn byte_pairs(arguments: &Arguments) -> Result<Tokenizer> {
         special_tokens: arguments.special_token.clone(),
         largest_sample: arguments.sample.saturating_mul(MEGABYTE),
     };
-    let training = Tokenizer::train_byte_pair(documents(arguments)?, &options)?;
+    let mut documents = documents(arguments)?;
+    let training = Tokenizer::train_byte_pair(texts(&mut documents), &options)?;
     describe(&training)?;
+    if documents.skipped().records > 0 {
+        writeln!(stderr(), "skipped {}", documents.skipped())?;
+    }
     Ok(training.tokenizer)
 }
 
@@ -105,9 +139,10 @@ fn describe(training: &BytePairTraining) -> Result<()> {
     let BytePairTraining { documents, text_bytes, is_cut, missing_tokens, .. } = training;
     let megabytes = *text_bytes as f64 / MEGABYTE as f64;
     let rest = if *is_cut { "; there is more than --sample, which was not looked at" } else { "" };
-    writeln!(stderr(), "learned from {documents} documents, {megabytes:.2} MB{rest}")?;
+    writeln!(stderr(), "learned from {}, {megabytes:.2} MB{rest}", counted(*documents, "document"))?;
     if *missing_tokens > 0 {
-        writeln!(stderr(), "warning: the data have no more pairs to join: {missing_tokens} tokens fewer than --vocab-size")?;
+        let missing = counted(*missing_tokens as u64, "token");
+        writeln!(stderr(), "warning: the data have no more pairs to join: {missing} fewer than --vocab-size")?;
     }
     Ok(())
 }
@@ -115,8 +150,8 @@ fn describe(training: &BytePairTraining) -> Result<()> {
 /// Over the first documents. A document that the tokenizer was not made from, behind the sample, is text like any other.
 fn bytes_per_token(tokenizer: &Tokenizer, arguments: &Arguments) -> Result<f64> {
     let (mut num_bytes, mut num_tokens) = (0, 0);
-    for document in documents(arguments)? {
-        let document = document?;
+    for text in texts(&mut documents(arguments)?) {
+        let document = text?;
         for line in document.split_inclusive('\n') {
             num_bytes += line.len();
             num_tokens += tokenizer.encode(line)?.len();
@@ -128,12 +163,15 @@ fn bytes_per_token(tokenizer: &Tokenizer, arguments: &Arguments) -> Result<f64> 
     Ok(num_bytes as f64 / f64::max(num_tokens as f64, 1.0))
 }
 
-/// The texts of all files, one after another.
-fn documents(arguments: &Arguments) -> Result<impl Iterator<Item = Result<String>>> {
+/// The texts of all documents, one after another.
+fn texts(documents: &mut Documents) -> impl Iterator<Item = Result<String>> {
+    documents.map(|document| Ok(document?.text))
+}
+
+fn documents(arguments: &Arguments) -> Result<Documents> {
     let (text_field, document_separator) = (arguments.text_field.clone(), arguments.document_separator.clone());
-    let settings = DocumentSettings { text_field, document_separator, bad_records: BadRecords::Stop };
-    let documents = Documents::new(&Sources::find(&arguments.data)?, &settings)?;
-    Ok(documents.map(|document| Ok(document?.text)))
+    let bad_records = if arguments.skip_bad_records { BadRecords::Skip } else { BadRecords::Stop };
+    Documents::new(&Sources::find(&arguments.data)?, &DocumentSettings { text_field, document_separator, bad_records })
 }
 
 fn refuse_overwriting(output: &Path, is_allowed: bool) -> Result<()> {

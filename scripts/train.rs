@@ -20,6 +20,7 @@ Examples:
   train arithmetic                                      a new run with a name of its own
   train arithmetic --num-steps 5000 --run-id mine       a new run named mine
   train arithmetic --run-id mine --resume               goes on where mine stopped (its experiment need not be named)
+  train arithmetic --run-id mine --continue             begins mine, goes on with it, or leaves it if it is finished
   train arithmetic --set train.optimizer.beta2=0.98     any key of the config
   train arithmetic --dry-run                            prints the resolved config and its cost, then stops
 
@@ -38,6 +39,9 @@ struct Arguments {
     /// Go on with the run of that id, from its newest whole checkpoint
     #[arg(long, requires = "run_id")]
     resume: bool,
+    /// Begin the run of that id, go on with it where it stopped, or leave it if it is finished: the same command for all three
+    #[arg(long = "continue", requires = "run_id", conflicts_with = "resume")]
+    is_continued: bool,
     /// Print the resolved config and what it will take, then stop
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
@@ -55,7 +59,7 @@ fn main() -> ExitCode {
     run_binary(|| train(Arguments::parse()))
 }
 
-fn train(arguments: Arguments) -> Result<ExitCode> {
+fn train(mut arguments: Arguments) -> Result<ExitCode> {
     if let Some(shell) = arguments.completions {
         return write_completions(shell, &mut Arguments::command());
     }
@@ -63,6 +67,7 @@ fn train(arguments: Arguments) -> Result<ExitCode> {
         return dry_run(&arguments);
     }
     let stop = StopSignal::listen()?;
+    arguments.resume |= arguments.goes_on();
     let launch = launch(&arguments)?;
     let directory = launch.directory().clone();
     let mut progress = TrainingProgress::default();
@@ -76,6 +81,14 @@ fn launch(arguments: &Arguments) -> Result<Launch<'static>> {
     match run_id {
         Some(id) if arguments.resume => Launch::resume(&DISK, runs_dir, id, experiment.as_deref(), overrides),
         id => Launch::create(&DISK, runs_dir, id.as_deref(), named(experiment)?, overrides),
+    }
+}
+
+impl Arguments {
+    /// Whether `--continue` finds a run that was begun.
+    fn goes_on(&self) -> bool {
+        let is_begun = |id: &String| RunDirectory::new(self.runs_dir.join(id)).config_path().is_file();
+        self.is_continued && self.run_id.as_ref().is_some_and(is_begun)
     }
 }
 

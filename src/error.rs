@@ -1,4 +1,4 @@
-//! What went wrong, what to do about it, and the exit status it maps to. Every fallible function of the library returns [`Result`].
+//! What went wrong, what to do about it, and the exit status it maps to; how counts read in it. Every fallible function of the library returns [`Result`].
 
 use std::cell::Cell;
 use std::fmt::{self, Write};
@@ -73,6 +73,11 @@ impl Error {
         self.fault
     }
 
+    /// The whole chain on one line, without the hint.
+    pub fn message(&self) -> String {
+        format!("{:#}", self.cause)
+    }
+
     /// The hint, if there is one.
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
@@ -82,6 +87,12 @@ impl Error {
     pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
         self.cause.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind)
     }
+}
+
+/// "1 document", "12 documents": how a count reads.
+pub fn counted(count: u64, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{ending}")
 }
 
 /// The whole chain on one line, then the hint. Control characters, which files and clients can bring along, are escaped: no message

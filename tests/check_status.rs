@@ -45,6 +45,19 @@ fn without_a_name_all_runs_are_listed() {
 }
 
 #[test]
+fn several_names_make_a_table_of_those_runs_in_that_order() {
+    let dir = tempfile::tempdir().unwrap();
+    ["first", "second", "third"].map(|id| make_run(dir.path(), id, Event::Finished));
+    let table = text(&check_status(dir.path(), &["third", "fi"]).success().get_output().stdout);
+    let names: Vec<&str> = table.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["run", "third", "first"]);
+    let list: serde_json::Value =
+        serde_json::from_slice(&check_status(dir.path(), &["third", "first", "--json"]).success().get_output().stdout).unwrap();
+    assert_eq!((list[0]["id"].as_str(), list[1]["id"].as_str()), (Some("third"), Some("first")));
+    check_status(dir.path(), &["third", "nosuch"]).code(2);
+}
+
+#[test]
 fn json_has_every_documented_key() {
     let dir = tempfile::tempdir().unwrap();
     make_run(dir.path(), "mine", Event::Finished);

@@ -28,6 +28,13 @@ fn without_a_machine_it_says_what_has_to_be_done_and_held() {
 }
 
 #[test]
+fn without_a_machine_it_says_how_to_learn_the_time() {
+    let said = |arguments: &[&str]| String::from_utf8(estimate(arguments).success().get_output().stderr.clone()).unwrap();
+    assert!(said(&[EXAMPLE]).contains("hint: for the time, --gpu NAME") && said(&[EXAMPLE]).contains("--flops N"));
+    assert_eq!(said(&[EXAMPLE, "--flops", "1e9"]), "");
+}
+
+#[test]
 fn a_gpu_gives_time_price_and_whether_it_fits() {
     let text = stdout(&[EXAMPLE, "--gpu", "rtx3060", "--price", "36"]);
     assert!(text.contains("(fits: needs ") && text.contains("31 s  (319,184 tokens/s, 40 % of 25.5 TFLOPS)"), "{text}");
@@ -53,6 +60,8 @@ fn a_speed_that_was_given_or_measured_gives_the_time() {
     let given = json(&[EXAMPLE, "--tokens-per-second", "4096", "--price", "1.5"]);
     assert_eq!((&given["measured"]["seconds"], &given["measured"]["usd"]), (&2400.0.into(), &1.0.into()));
     assert_eq!(given["estimate"]["kernels"], "cpu_codes");
+    let of_flops = json(&[EXAMPLE, "--flops", "31956480e3"]);
+    assert_eq!(of_flops["measured"]["tokens_per_second"], 1000.0);
     let dir = tempfile::tempdir().unwrap();
     let run = RunDirectory::create(&DISK, dir.path(), "mine").unwrap();
     let runs_dir = dir.path().to_str().unwrap();

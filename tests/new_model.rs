@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 use tch::{Device, Kind, Tensor, no_grad};
 
-/// About four million parameters: the library takes any size, the program 300M and more.
+/// About four million parameters.
 fn small() -> ModelConfig {
     ModelConfig::of_size(3_900_000, 512).unwrap()
 }
@@ -90,14 +90,17 @@ fn a_dry_run_says_shape_and_size_and_writes_nothing() {
         let output = program(&["--params", size, "--dry-run", "-o", folder.to_str().unwrap()]);
         assert!(output.status.success() && stderr(&output).contains(said) && stderr(&output).contains(" GB"), "{}", stderr(&output));
     }
+    let small = program(&["--params", "5M", "--dry-run", "-o", folder.to_str().unwrap()]);
+    assert!(small.status.success() && stderr(&small).contains("M parameters: ") && stderr(&small).contains(" MB"), "{}", stderr(&small));
     assert!(!folder.exists());
 }
 
 #[test]
 fn sizes_out_of_range_and_no_size_without_a_terminal_are_the_users_errors() {
     for (arguments, part) in [
-        (&["--params", "200M"][..], "300M to 70B"),
-        (&["--params", "71B"], "300M to 70B"),
+        (&["--params", "900K"][..], "750M or 1.3B"),
+        (&["--params", "0.9M"], "1M to 70B"),
+        (&["--params", "71B"], "1M to 70B"),
         (&["--params", "many"], "750M or 1.3B"),
         (&[], "no size is given\nhint: --params 750M"),
     ] {

@@ -137,7 +137,7 @@ fn a_bad_corpus_gives_one_clear_error_and_leaves_no_shard() {
         assert_eq!((ended.status, ended.stdout.as_str()), (2, ""), "{name}: {}", ended.stderr);
         assert!(ended.stderr.contains(expected) && ended.stderr.contains("\nhint: "), "{name}: {}", ended.stderr);
         assert_eq!(ended.stderr.matches("error: ").count(), 1, "{name}: {}", ended.stderr);
-        assert!(!files_below(dir.path()).iter().any(|path| path.extension().is_some_and(|ending| ending == "tokens")), "{name}");
+        assert!(!dir.path().join("data").exists(), "{name}: it leaves a directory");
     }
 }
 
@@ -148,7 +148,63 @@ fn bad_records_are_passed_over_and_counted_where_the_config_says_so() {
     fs::write(dir.path().join("own.jsonl"), records).unwrap();
     let ended = run(dir.path(), &[&HELD_OUT[..], &["--data", "own.jsonl", "--set", "data.text.bad_records=skip"]].concat());
     assert_eq!(ended.prepared(dir.path()).manifest().skipped.records, 2);
-    assert!(ended.stderr.contains("skipped    2 bad records, such as: own.jsonl:41: "), "{}", ended.stderr);
+    assert!(
+        ended
+            .stderr
+            .contains("skipped    2 bad records, 1 of them without the field of the text; there is \"body\"; such as: own.jsonl:41: "),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn one_text_of_the_users_own_is_prepared_and_what_is_held_out_of_it_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("own.txt"), stories().join("\n")).unwrap();
+    let arguments = ["--data", "own.txt", "--set", "data.text.held_out={documents_percent: 1}"];
+    let first = run(dir.path(), &arguments);
+    let manifest = first.prepared(dir.path()).manifest().clone();
+    assert_eq!((manifest.train.documents, manifest.validation.documents), (1, 1));
+    let reason = "held out: the last 10 percent of each document, not 1 percent of the documents: of 1 document 0 would be held out";
+    assert!(first.stderr.contains(reason), "{}", first.stderr);
+    let line = "held out   the last 10 percent of each document\ntrain      1 document, ";
+    assert!(first.stderr.contains(line), "{}", first.stderr);
+    assert!(run(dir.path(), &arguments).stderr.contains(line));
+}
+
+#[test]
+fn records_without_the_field_of_the_text_are_named_with_the_flag_that_takes_another() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("own.jsonl"), as_json_lines("body")).unwrap();
+    let skip = ["--data", "own.jsonl", "--set", "data.text.bad_records=skip"];
+    let ended = run(dir.path(), &skip);
+    assert_eq!((ended.status, ended.stdout.as_str()), (2, ""), "{}", ended.stderr);
+    let expected = "40 bad records, 40 of them without the field of the text; there is \"body\"\nhint: --set data.text.text_field=NAME";
+    assert!(ended.stderr.contains(expected) && !dir.path().join("data").exists(), "{}", ended.stderr);
+    let some = [as_json_lines("body"), as_json_lines("text")].concat();
+    fs::write(dir.path().join("own.jsonl"), some).unwrap();
+    let ended = run(dir.path(), &[&HELD_OUT[..], &skip].concat());
+    assert_eq!(ended.prepared(dir.path()).manifest().skipped.without_field, 40);
+    let said =
+        "skipped    40 bad records, 40 of them without the field of the text; there is \"body\"\nhint: --set data.text.text_field=NAME";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
+}
+
+#[test]
+fn a_turned_bit_in_a_shard_is_found_and_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("own.jsonl"), as_json_lines("text")).unwrap();
+    let arguments = [&HELD_OUT[..], &["--data", "own.jsonl"]].concat();
+    let prepared = run(dir.path(), &arguments).prepared(dir.path());
+    let path = prepared.dir().join("train-00000.tokens");
+    let mut content = fs::read(&path).unwrap();
+    content[100] ^= 1;
+    fs::write(&path, &content).unwrap();
+    let ended = run(dir.path(), &arguments);
+    assert_eq!(ended.prepared(dir.path()).fingerprint(), prepared.fingerprint());
+    assert!(ended.stderr.contains("starting over: the token shard ") && ended.stderr.contains("its hash is not"), "{}", ended.stderr);
+    content[100] ^= 1;
+    assert_eq!(fs::read(&path).unwrap(), content);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use bitnet::data::documents::{DocumentSettings, Sources};
 use bitnet::data::prepare::{Outcome, PrepareSettings, prepare};
 use bitnet::data::{Corpus, Prepared, Split, Windows};
 use bitnet::random::Random;
-use bitnet::run::{Observer, StopSignal};
+use bitnet::run::{Observer, Silent, StopSignal};
 use bitnet::storage::DISK;
 use bitnet::tokenizer::Tokenizer;
 use bitnet::train::{Ending, Launch};
@@ -147,6 +147,32 @@ fn a_run_stopped_in_any_epoch_sees_the_batches_that_it_would_have_seen() {
         assert_eq!(losses, undisturbed, "stopped after step {stop}");
         assert_same(&runs.run(&id), &runs.run("undisturbed"));
     }
+}
+
+#[test]
+fn a_turned_bit_in_a_shard_stops_training_with_the_file_and_the_cure() {
+    let (text, runs) = (Text::prepared(), Runs::new());
+    let directory = Corpus::of(&text.experiment()).unwrap().directory().unwrap();
+    let path = directory.join("train-00001.tokens");
+    let mut content = fs::read(&path).unwrap();
+    content[100] ^= 1;
+    fs::write(&path, &content).unwrap();
+    let run = |is_resumed: bool| {
+        let launch = match is_resumed {
+            true => Launch::resume(&DISK, runs.path(), "mine", Some(&experiment()), &Overrides::default()),
+            false => Launch::create(&DISK, runs.path(), Some("mine"), &experiment(), &text.overrides()),
+        };
+        launch.unwrap().run(StopSignal::default(), &mut Silent)
+    };
+    for is_resumed in [false, true] {
+        let error = run(is_resumed).unwrap_err();
+        let expected = format!("the token shard {} is damaged: its hash is not the recorded one", path.display());
+        let message = error.to_string();
+        assert!(error.exit_status() == 2 && message.contains(&expected) && message.contains("hint: `just prepare-data"), "{message}");
+    }
+    content[100] ^= 1;
+    fs::write(&path, &content).unwrap();
+    assert_eq!(run(true).unwrap(), Ending::Finished);
 }
 
 #[test]

@@ -89,6 +89,22 @@ fn an_experiment_has_to_be_named_and_resume_needs_a_run() {
 }
 
 #[test]
+fn the_same_command_with_continue_begins_a_run_goes_on_with_it_and_leaves_it_when_it_is_finished() {
+    let runs = Runs::new();
+    let train = |wanted: &str| {
+        let output = finish(runs.start("mine", &["--continue", "--num-steps", wanted]), 0);
+        (num_steps(&runs.run("mine")), stderr(&output))
+    };
+    assert_eq!(train("4").0, 4);
+    let (taken, said) = train("6");
+    assert!(taken == 6 && said.contains("resuming after step 4"), "{said}");
+    let (taken, said) = train("6");
+    assert!(taken == 6 && said.contains("nothing to do: mine has taken all its steps"), "{said}");
+    let other_state = finish(runs.start("mine", &["--continue", "--seed", "99"]), 2);
+    assert!(stderr(&other_state).contains("`seed` cannot change"), "{}", stderr(&other_state));
+}
+
+#[test]
 fn a_run_without_an_id_is_named_after_parameters_experiment_and_time() {
     let runs = Runs::new();
     let command = || runs.command(&[experiment().to_str().unwrap(), "--num-steps", "2"]);

@@ -64,10 +64,31 @@ fn a_file_that_is_there_is_replaced_only_by_force() {
 }
 
 #[test]
+fn records_without_text_are_passed_over_on_request_and_counted() {
+    let dir = stories();
+    let good = fs::read_to_string(dir.path().join("stories.jsonl")).unwrap();
+    fs::write(dir.path().join("mixed.jsonl"), format!("{{\"question\": \"why\"}}\n{good}")).unwrap();
+    let (status, _, stderr) = run(dir.path(), "--data mixed.jsonl --text-field content --vocab-size 280 --skip-bad-records -o m.json");
+    assert_eq!(status, 0, "{stderr}");
+    let said = "skipped 1 bad record, 1 of them without the field of the text; there is \"question\"\n";
+    assert!(stderr.contains(said) && stderr.contains("learned from 2 documents"), "{stderr}");
+    assert_eq!(run(dir.path(), "--data stories.jsonl --text-field content --vocab-size 280 -o s.json").0, 0);
+    assert_eq!(written(&dir.path().join("m.json")), written(&dir.path().join("s.json")));
+}
+
+#[test]
 fn a_mistake_is_named_and_writes_nothing() {
     let dir = stories();
     let cases = [
-        ("--data stories.jsonl --vocab-size 300", "stories.jsonl:1: there is no field \"text\"; there is \"content\""),
+        (
+            "--data stories.jsonl --vocab-size 300",
+            "stories.jsonl:1: there is no field \"text\"; there is \"content\"\n\
+             hint: --text-field NAME takes another field for the text, or --skip-bad-records passes such records over",
+        ),
+        (
+            "--data stories.jsonl --characters --skip-bad-records",
+            "2 bad records, 2 of them without the field of the text; there is \"content\"",
+        ),
         ("--data missing.txt --vocab-size 300", "missing.txt does not exist"),
         ("--data stories.txt --vocab-size 200", "vocab_size is 200"),
         ("--data stories.txt --vocab-size 300 --special-token user", "the special token \"user\""),

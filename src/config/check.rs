@@ -107,8 +107,9 @@ impl<'de> Visitor<'de> for Walk<'_> {
             Schema::Choice(words) => self.mismatch(shown(value), meant(value, words.iter().copied())),
             Schema::Tagged(kinds) => match kinds.iter().find(|(kind, _)| *kind == value) {
                 Some((_, None)) => Ok(()),
-                Some((kind, Some(settings))) => self.mismatch(shown(value), Some(format!("`{kind}` is a key over {settings}"))),
-                None => self.mismatch(shown(value), meant(value, kinds.iter().map(|(kind, _)| *kind))),
+                Some((kind, Some(settings))) => self
+                    .mismatch(shown(value), Some(format!("`{kind}` is a key over {settings}: {}", self.notation(kind, settings, "VALUE")))),
+                None => self.mismatch(shown(value), self.kind_hint(value, kinds)),
             },
             Schema::WholeNumber { .. } | Schema::Number if value.parse::<f64>().is_ok_and(f64::is_finite) => {
                 self.mismatch(shown(value), Some("write the number without quotes and leading zeros".to_string()))
@@ -174,7 +175,31 @@ impl Walk<'_> {
     fn keys_hint(&self) -> Option<String> {
         match self.expected() {
             Schema::Section(entries) => Some(format!("its keys are {}", quoted(entries.iter().map(|(name, _)| *name)))),
+            Schema::Tagged(kinds) => {
+                let of_kinds = kinds.iter().filter_map(|(kind, settings)| Some(self.notation(kind, settings.as_ref()?, "VALUE")));
+                let notations = of_kinds.collect::<Vec<_>>().join(" or ");
+                (!notations.is_empty()).then(|| format!("such as {notations}"))
+            }
             _ => None,
+        }
+    }
+
+    /// How a kind and what stands under it are written as a flag.
+    fn notation(&self, kind: &str, settings: &Schema, value: &str) -> String {
+        let path = joined(&self.path, kind);
+        match settings {
+            Schema::Section(_) => format!("--set '{path}={{KEY: VALUE, ...}}'"),
+            Schema::List(_) => format!("--set '{path}=[{value}, ...]'"),
+            _ => format!("--set {path}={value}"),
+        }
+    }
+
+    /// For a word that is no kind: `kind=5` and `kind: 5` are one with its value.
+    fn kind_hint(&self, word: &str, kinds: &[(&'static str, Option<Schema>)]) -> Option<String> {
+        let (name, value) = word.split_once(['=', ':']).unwrap_or((word, "VALUE"));
+        match kinds.iter().find(|(kind, _)| *kind == name.trim()) {
+            Some((kind, Some(settings))) => Some(self.notation(kind, settings, value.trim())),
+            _ => meant(word, kinds.iter().map(|(kind, _)| *kind)),
         }
     }
 

@@ -100,7 +100,7 @@ impl Source<'_> {
         serde_yaml::from_str::<IgnoredAny>(self.text).map_err(|error| self.error_at(None, &error))?;
         check(schema()?, "", Deserializer::from_str(self.text)).map_err(|stopped| self.error_at(stopped.finding, &stopped.error))?;
         let mut document: Value = serde_yaml::from_str(self.text).map_err(|error| self.error_at(None, &error))?;
-        apply(&mut document, assignments);
+        apply(&mut document, schema()?, assignments);
         match check(schema()?, "", &document) {
             Ok(()) => Ok(document),
             Err(stopped) => Err(self.error_with_flags(stopped.finding, &stopped.error, assignments)),

@@ -45,7 +45,8 @@ pub struct Overrides {
     /// A tokenizer.json in place of the experiment's tokenizer [key: tokenizer]
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<String>,
-    /// Sets any key of the config, such as train.optimizer.learning_rate=1e-3; may be repeated
+    /// Sets any key of the config, such as train.optimizer.learning_rate=1e-3 or, to choose a kind by its key,
+    /// data.text.held_out.end_of_each_document_percent=5; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }
@@ -149,19 +150,45 @@ fn refuse_contradictions(assignments: &[Assignment]) -> Result<()> {
             let message = format!("`{}` is set twice: {} and {}", later.key, earlier.flag, later.flag);
             return Err(Error::input(message).hint("keep one of the two flags"));
         }
+        for (path, kind) in chosen_kinds(&later.key) {
+            let differs = |other: &&Assignment| chosen_kinds(&other.key).iter().any(|(there, other)| *there == path && *other != kind);
+            if let Some(earlier) = assignments[..index].iter().find(differs) {
+                let message = format!("`{path}` is of one kind, and two are chosen: {} and {}", earlier.flag, later.flag);
+                return Err(Error::input(message).hint("keep one of the two flags"));
+            }
+        }
     }
     Ok(())
 }
 
-/// Puts every value where its key says; sections that are null or absent become sections.
-pub(super) fn apply(document: &mut Value, assignments: &[Assignment]) {
+/// Where `key` goes through a value of several kinds, and the kind that it chooses by that.
+fn chosen_kinds(key: &str) -> Vec<(&str, &str)> {
+    let (mut section, mut chosen, mut begin) = (schema().ok(), Vec::new(), 0);
+    for name in key.split('.') {
+        if section.is_some_and(Schema::is_tagged) {
+            chosen.push((key[..begin].trim_end_matches('.'), name));
+        }
+        section = section.and_then(|section| section.entry(name));
+        begin += name.len() + 1;
+    }
+    chosen
+}
+
+/// Puts every value where its key says; sections that are null or absent become sections, and a key below a kind chooses it.
+pub(super) fn apply(document: &mut Value, schema: &Schema, assignments: &[Assignment]) {
     for Assignment { key, value, .. } in assignments {
-        let mut place = &mut *document;
+        let (mut place, mut section) = (&mut *document, Some(schema));
         for name in key.split('.') {
             if !place.is_mapping() {
                 *place = Value::Mapping(Mapping::new());
             }
+            if section.is_some_and(Schema::is_tagged)
+                && let Some(kinds) = place.as_mapping_mut()
+            {
+                kinds.retain(|kind, _| kind.as_str() == Some(name));
+            }
             place = &mut place[name];
+            section = section.and_then(|section| section.entry(name));
         }
         *place = value.clone();
     }

@@ -117,6 +117,39 @@ fn latent_attention_is_one_key_over_its_sizes() {
 }
 
 #[test]
+fn a_key_below_a_kind_chooses_it_in_any_notation() {
+    let set = |value: &str| resolve("experiments/tinystories", &parse(&["--set", value])).unwrap().experiment.data.text().unwrap().held_out;
+    let end = crate::config::HeldOut::EndOfEachDocumentPercent(5.0);
+    assert_eq!(set("data.text.held_out.end_of_each_document_percent=5"), end);
+    assert_eq!(set("data.text.held_out={end_of_each_document_percent: 5}"), end);
+    assert_eq!(set("data.text.held_out=end_of_each_document_percent: 5"), end);
+    let sizes = "{q_lora_rank: null, kv_lora_rank: 64, qk_nope_head_dim: 32, qk_rope_head_dim: 16, v_head_dim: 48}";
+    let latent = run(&["--set", &format!("model.attention.latent={sizes}")]).unwrap().experiment.model.attention;
+    assert!(matches!(latent, Attention::Latent(LatentAttention { kv_lora_rank: 64, .. })), "it takes the place of a bare name: {latent:?}");
+    assert_eq!(run(&["--set", "tokenizer.file=a.json", "--set", "data.arithmetic.largest_operand=9"]).unwrap_err().exit_status(), 2);
+}
+
+#[test]
+fn a_kind_that_is_written_otherwise_is_answered_with_the_notation() {
+    let error = |arguments: &[&str]| resolve("experiments/tinystories", &parse(arguments)).unwrap_err().to_string();
+    let notation = "--set data.text.held_out.end_of_each_document_percent=";
+    for (value, hint) in [
+        ("end_of_each_document_percent=5", format!("hint: {notation}5")),
+        ("end_of_each_document_percent", format!("hint: `end_of_each_document_percent` is a key over a number: {notation}VALUE")),
+        ("5", format!("hint: such as --set data.text.held_out.documents_percent=VALUE or {notation}VALUE")),
+    ] {
+        let message = error(&["--set", &format!("data.text.held_out={value}")]);
+        assert!(message.ends_with(&hint), "{message}");
+    }
+    let both = ["--set", "data.text.held_out.documents_percent=1", "--set", "data.text.held_out.end_of_each_document_percent=5"];
+    let message = error(&both);
+    assert!(
+        message.starts_with("`data.text.held_out` is of one kind, and two are chosen: --set data.text.held_out.documents"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_short_run_gets_a_short_warm_up_and_a_warning() {
     let resolved = run(&["--num-steps", "100"]).unwrap();
     assert_eq!(resolved.experiment.train.schedule.warmup_steps, 10);

@@ -140,7 +140,7 @@ pub(super) fn schedule(train: &TrainConfig) -> Verdict {
 
 fn second_stage(stage: &SecondStage) -> Verdict {
     let is_inside = stage.start > 0.0 && stage.start < 1.0;
-    let cure = "0.5 is half-way; `second_stage: null` for a single stage";
+    let cure = "0.5 is half-way; --set train.schedule.second_stage=null for a single stage";
     require(is_inside, "train.schedule.second_stage.start", stage.start, "it is a share of the steps, above 0 and below 1", cure)?;
     positive("train.schedule.second_stage.learning_rate", stage.learning_rate, 10.0)?;
     weight_decay("train.schedule.second_stage.weight_decay", stage.weight_decay, stage.learning_rate)
@@ -154,13 +154,13 @@ pub(super) fn cadences(experiment: &Experiment) -> Verdict {
     require(checkpoints.keep_last > 0, "checkpoints.keep_last", checkpoints.keep_last, rule, "take at least 1; 2 survives a damaged one")?;
     size("evaluation.num_examples", experiment.evaluation.num_examples, 1 << 24)?;
     let is_fine = sampling.max_new_tokens > 0 || sampling.prompts.is_empty();
-    let cure = "take at least 1, or `prompts: []` for no samples";
+    let cure = "take at least 1, or --set sampling.prompts=[] for no samples";
     require(is_fine, "sampling.max_new_tokens", sampling.max_new_tokens, "prompts would not be continued", cure)
 }
 
 pub(super) fn sampling_modes(sampling: &SamplingConfig) -> Verdict {
     let has_enough = !sampling.modes.is_empty() || sampling.prompts.is_empty();
-    let cure = "add one: {name: greedy, temperature: 0.0, top_k: 0, top_p: 1.0}";
+    let cure = "--set 'sampling.modes=[{name: greedy, temperature: 0.0, top_k: 0, top_p: 1.0}]'";
     require(has_enough, "sampling.modes", "[]", "prompts would not be continued", cure)?;
     for (index, mode) in sampling.modes.iter().enumerate() {
         let key = |name: &str| format!("sampling.modes[{index}].{name}");

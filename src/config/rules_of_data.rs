@@ -12,13 +12,7 @@ pub(super) fn data(experiment: &Experiment) -> Verdict {
     match &experiment.data {
         DataConfig::Arithmetic(arithmetic) => {
             let is_fine = experiment.tokenizer == TokenizerConfig::Characters;
-            require(
-                is_fine,
-                "tokenizer",
-                "something else",
-                "the arithmetic task is written in characters",
-                "take `tokenizer: characters`",
-            )?;
+            require(is_fine, "tokenizer", "something else", "the arithmetic task is written in characters", "--set tokenizer=characters")?;
             problems(arithmetic)
         }
         DataConfig::Text(text) => documents(text),
@@ -62,7 +56,13 @@ fn documents(text: &TextConfig) -> Verdict {
         require(is_name, "data.text.source.hub.repository", format!("{:?}", hub.repository), "it is an owner and a name", cure)?;
     }
     let is_fine = text.document_separator.as_ref().is_none_or(|separator| !separator.is_empty());
-    require(is_fine, "data.text.document_separator", "empty", "every character would be a document", "null where a file is one document")?;
+    require(
+        is_fine,
+        "data.text.document_separator",
+        "empty",
+        "every character would be a document",
+        "--set data.text.document_separator=null where a file is one document",
+    )?;
     let is_key = !text.text_field.is_empty();
     require(is_key, "data.text.text_field", "empty", "it is the key of the text in a record", "the usual one is text")?;
     let key = match text.held_out {

@@ -37,6 +37,15 @@ impl Schema {
         }
     }
 
+    /// Whether one of its keys stands for the kind of the value.
+    pub(super) fn is_tagged(&self) -> bool {
+        match self {
+            Schema::Tagged(_) => true,
+            Schema::Optional(inner) => inner.is_tagged(),
+            _ => false,
+        }
+    }
+
     /// Whether something else than keys may stand here: a word, a number, a list.
     pub(super) fn holds_a_value(&self) -> bool {
         match self {

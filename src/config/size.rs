@@ -8,25 +8,44 @@ const DEPTHS: [(f64, f64); 8] =
     [(1024.0, 24.0), (1536.0, 24.0), (2048.0, 24.0), (3200.0, 26.0), (4096.0, 32.0), (5120.0, 40.0), (6656.0, 60.0), (8192.0, 80.0)];
 /// From this width on heads have 128 features and share keys four by four, as in 2B-4T; below, they have 64 and share none.
 const WIDE: usize = 2560;
-/// A decoder whose size misses the wanted one by more, as a share of it, is no candidate.
-const TOLERANCE: f64 = 0.02;
+/// Below this width there are 32 features to a head, and widths in steps of these, so that small sizes are met, too.
+const NARROW: usize = 512;
+/// By how much the size may miss the wanted one, as a share of it; the next is asked where no decoder is within one.
+const TOLERANCES: [f64; 3] = [0.02, 0.05, 0.1];
+/// Rows of the embedding where nobody says how many.
+const VOCABULARIES: [usize; 7] = [32_000, 16_384, 8_192, 4_096, 2_048, 1_024, 512];
 
 impl ModelConfig {
-    /// A ternary decoder with about `num_parameters` parameters, embedding included: within 5 % of it from 300M to 70B. Everything that is
-    /// no size is as in microsoft's 2B-4T.
+    /// A ternary decoder with about `num_parameters` parameters, embedding included: within 5 % of it from 300M to 70B, and within 10 % from
+    /// 1M on, unless the vocabulary is too large for so few. Everything that is no size is as in microsoft's 2B-4T.
     ///
     /// # Errors
     /// The user's: the vocabulary alone is too large for the size, or the size beyond every published proportion.
     pub fn of_size(num_parameters: u64, vocab_size: usize) -> Result<Self> {
-        let narrow = (1..WIDE / 64).map(|count| count * 64);
+        let narrow = (1..NARROW / 32).map(|count| count * 32);
+        let middle = (NARROW / 64..WIDE / 64).map(|count| count * 64);
         let wide = (WIDE / 512..=24).map(|count| count * 512);
-        let shapes = narrow.chain(wide).flat_map(|hidden| depths(hidden).map(move |depth| shape(hidden, depth, vocab_size)));
-        let fitting = shapes.filter(|model| miss(model, num_parameters) <= TOLERANCE);
-        let best = fitting.min_by(|left, right| disproportion(left).total_cmp(&disproportion(right)));
-        best.ok_or_else(|| {
+        let widths = narrow.chain(middle).chain(wide);
+        let shapes: Vec<Self> = widths.flat_map(|hidden| depths(hidden).map(move |depth| shape(hidden, depth, vocab_size))).collect();
+        let within = |tolerance: f64| {
+            let fitting = shapes.iter().filter(|model| miss(model, num_parameters) <= tolerance);
+            fitting.min_by(|left, right| disproportion(left).total_cmp(&disproportion(right))).cloned()
+        };
+        TOLERANCES.into_iter().find_map(within).ok_or_else(|| {
             let message = format!("no decoder with a vocabulary of {vocab_size} has about {num_parameters} parameters");
-            Error::input(message).hint("take another size or a smaller vocabulary")
+            Error::input(message).hint("--vocab-size N takes a smaller vocabulary, --params another size")
         })
+    }
+
+    /// Rows of the embedding that suit a decoder of about `num_parameters`: 32000, or fewer, so that it has at most a third of them.
+    pub fn usual_vocabulary(num_parameters: u64) -> usize {
+        let is_small = |vocab_size: usize| {
+            let model = Self::of_size(num_parameters, vocab_size);
+            model.is_ok_and(|model| 3 * (vocab_size * model.hidden_size) as u64 <= num_parameters)
+        };
+        let [largest, .., smallest] = VOCABULARIES;
+        let fitting = VOCABULARIES.into_iter().find(|&vocab_size| is_small(vocab_size));
+        if num_parameters >= 300_000_000 { largest } else { fitting.unwrap_or(smallest) }
     }
 }
 
@@ -49,11 +68,16 @@ fn published_depth(hidden: f64) -> f64 {
 
 /// The feed-forward network is 2.7 times as wide as the residual stream, as in 2B-4T and 3B.
 fn shape(hidden_size: usize, num_hidden_layers: usize, vocab_size: usize) -> ModelConfig {
-    let num_attention_heads = hidden_size / if hidden_size < WIDE { 64 } else { 128 };
+    let (head_dim, step) = match hidden_size {
+        ..NARROW => (32, 32.0),
+        NARROW..WIDE => (64, 128.0),
+        _ => (128, 128.0),
+    };
+    let num_attention_heads = hidden_size / head_dim;
     ModelConfig {
         vocab_size,
         hidden_size,
-        intermediate_size: (2.7 * hidden_size as f64 / 128.0).round() as usize * 128,
+        intermediate_size: ((2.7 * hidden_size as f64 / step).round() * step) as usize,
         num_hidden_layers,
         num_attention_heads,
         num_key_value_heads: if hidden_size < WIDE { num_attention_heads } else { num_attention_heads / 4 },
@@ -98,6 +122,19 @@ mod tests {
                 assert!(disproportion(&model) < 0.25, "{wanted}: {model:?}");
             }
         }
+    }
+
+    #[test]
+    fn every_size_from_1m_to_300m_is_met_within_ten_percent_with_the_usual_vocabulary() {
+        for step in 0..=200 {
+            let wanted = 1e6 * 300f64.powf(f64::from(step) / 200.0);
+            let vocab_size = ModelConfig::usual_vocabulary(wanted as u64);
+            let model = ModelConfig::of_size(wanted as u64, vocab_size).unwrap();
+            model.validate().unwrap();
+            assert!((model.num_parameters() as f64 / wanted - 1.0).abs() < 0.1, "{wanted}: {model:?}");
+            assert!(disproportion(&model) < 0.52 && model.num_hidden_layers >= 2, "{wanted}: {model:?}");
+        }
+        assert_eq!([3e8, 1e8, 1e7].map(|wanted| ModelConfig::usual_vocabulary(wanted as u64)), [32_000, 32_000, 8_192]);
     }
 
     #[test]

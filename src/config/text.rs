@@ -1,6 +1,7 @@
 //! A corpus of text: where it comes from, what is a document, what is held out, and which tokenizer reads it.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// How text becomes token ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +77,8 @@ pub struct HubSource {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum HeldOut {
-    /// So many percent of the documents, chosen by a hash of the text: a document that is there twice is on one side.
+    /// So many percent of the documents, chosen by a hash of the text: a document that is there twice is on one side. Where this leaves
+    /// a side fewer than four documents, a preparation takes the end of each in its place, and says so.
     DocumentsPercent(f64),
     /// The last so many percent of each document's characters, for a corpus of few documents. Either part is a document of its split,
     /// with what begins and ends one.
@@ -88,6 +90,16 @@ impl HeldOut {
     pub fn percent(self) -> f64 {
         match self {
             Self::DocumentsPercent(percent) | Self::EndOfEachDocumentPercent(percent) => percent,
+        }
+    }
+}
+
+/// As it reads after "held out: ".
+impl fmt::Display for HeldOut {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DocumentsPercent(percent) => write!(formatter, "{percent} percent of the documents"),
+            Self::EndOfEachDocumentPercent(percent) => write!(formatter, "the last {percent} percent of each document"),
         }
     }
 }

@@ -100,7 +100,7 @@ impl ArithmeticSource {
             return Ok(());
         }
         let message = format!("train.seq_len is {seq_len}, but a line can have {longest} characters");
-        Err(Error::input(message).hint(format!("set train.seq_len to {} or more", longest - 1)))
+        Err(Error::input(message).hint(format!("--seq-len {} or more", longest - 1)))
     }
 
     /// Whole problems until the next would not fit, then padding.

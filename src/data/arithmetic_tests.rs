@@ -72,7 +72,7 @@ fn rows_too_short_for_some_problem_are_refused_before_one_is_drawn() {
     assert!(source(0).batch(0, 1, 14).is_ok());
     let error = source(0).batch(0, 1, 13).unwrap_err();
     assert_eq!(error.exit_status(), 2);
-    assert!(error.to_string().contains("set train.seq_len to 14 or more"), "{error}");
+    assert!(error.to_string().contains("--seq-len 14 or more"), "{error}");
 }
 
 #[test]

@@ -3,11 +3,12 @@
 
 use super::Prepared;
 use super::documents::{DocumentSettings, Documents, Sources};
-use super::prepare::{Event, Outcome, PrepareSettings, UNIT_BYTES, prepare};
-use crate::config::{DataConfig, Experiment, TextConfig, TextSource, TokenizerConfig};
+use super::prepare::{Event, Outcome, PrepareSettings, Survey, UNIT_BYTES, prepare, survey};
+use crate::config::{DataConfig, Experiment, HeldOut, TextConfig, TextSource, TokenizerConfig};
+use crate::error::counted;
 use crate::storage::content_hash;
 use crate::tokenizer::{BytePairOptions, Tokenizer};
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Fault, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -79,11 +80,11 @@ impl Corpus {
     }
 
     /// What was prepared, if it is of use: files of this machine, a tokenizer's too, have to be as they were; what came from the hub is
-    /// taken as it is.
+    /// taken as it is. Every shard is read and has to be what was written; none, too, when `stop` says so before the end.
     ///
     /// # Errors
     /// The user's: a file of this machine that is missing.
-    pub fn up_to_date(&self) -> Result<Option<Prepared>> {
+    pub fn up_to_date(&self, stop: &dyn Fn() -> bool) -> Result<Option<Prepared>> {
         let Ok(prepared) = self.open() else { return Ok(None) };
         let manifest = prepared.manifest();
         let is_same_text = match &self.text.source {
@@ -96,14 +97,22 @@ impl Corpus {
             }
             TokenizerConfig::Characters | TokenizerConfig::BytePair(_) | TokenizerConfig::Hub(_) => true,
         };
-        Ok((is_same_text && is_same_tokenizer).then_some(prepared))
+        if !is_same_text || !is_same_tokenizer {
+            return Ok(None);
+        }
+        match prepared.verify(stop) {
+            Ok(is_whole) => Ok(is_whole.then_some(prepared)),
+            Err(error) if error.fault() == Fault::Input => Ok(None), // a preparation finds it again, says so and repairs it
+            Err(error) => Err(error),
+        }
     }
 
     /// Prepares it with so many threads, unless it is [up to date](Self::up_to_date). Long work: the tokenizer is learned first,
-    /// where the config says so, which `note` is told; `stop` is asked between documents.
+    /// where the config says so, which `note` is told, as it is where the wanted share of documents would hold out too few; `stop` is
+    /// asked between documents.
     ///
     /// # Errors
-    /// Those of [`Sources::find`], [`Tokenizer::train_byte_pair`], [`prepare`].
+    /// Those of [`Sources::find`], [`survey`], [`Tokenizer::train_byte_pair`], [`prepare`].
     pub fn prepare(
         &self,
         fetched: &Fetched,
@@ -112,12 +121,17 @@ impl Corpus {
         progress: &mut dyn FnMut(Event),
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Outcome> {
-        if let Some(prepared) = self.up_to_date()? {
+        if let Some(prepared) = self.up_to_date(stop)? {
             return Ok(Outcome::Finished(Box::new(prepared)));
         }
         let (directory, sources) = (self.directory()?, self.sources(fetched)?);
+        let surveyed = survey(&sources, &self.document_settings(), self.text.held_out, stop)?;
+        let Some(Survey { held_out, reason }) = surveyed else { return Ok(Outcome::Stopped) };
+        if let Some(reason) = reason {
+            note(&format!("held out: {held_out}, not {}: {reason}", self.text.held_out));
+        }
         let tokenizer = self.learned_or_read(fetched, &sources, note)?;
-        prepare(&self.settings(&tokenizer)?, &sources, &tokenizer, &directory, threads, progress, stop)
+        prepare(&self.settings(&tokenizer, held_out)?, &sources, &tokenizer, &directory, threads, progress, stop)
     }
 
     fn sources(&self, fetched: &Fetched) -> Result<Sources> {
@@ -133,7 +147,7 @@ impl Corpus {
         DocumentSettings { text_field, document_separator, bad_records }
     }
 
-    fn settings(&self, tokenizer: &Tokenizer) -> Result<PrepareSettings> {
+    fn settings(&self, tokenizer: &Tokenizer, held_out: HeldOut) -> Result<PrepareSettings> {
         let special = |is_wanted: bool, id: Option<u32>, key: &str| match (is_wanted, id) {
             (true, None) => {
                 let message = format!("`data.text.{key}` is true, but the tokenizer has no such token");
@@ -144,7 +158,7 @@ impl Corpus {
         };
         Ok(PrepareSettings {
             documents: self.document_settings(),
-            held_out: self.text.held_out,
+            held_out,
             begin_with: special(self.text.begin_with_bos, tokenizer.bos_id(), "begin_with_bos")?,
             end_with: special(self.text.end_with_eos, tokenizer.eos_id(), "end_with_eos")?,
             unit_bytes: UNIT_BYTES,
@@ -165,8 +179,8 @@ impl Corpus {
                 };
                 let training = Tokenizer::train_byte_pair(documents()?, &options)?;
                 if training.missing_tokens > 0 {
-                    let (missing, bytes) = (training.missing_tokens, training.text_bytes);
-                    note(&format!("warning: {bytes} bytes of text are too few for the vocabulary: {missing} tokens were not found"));
+                    let (missing, bytes) = (counted(training.missing_tokens as u64, "token"), counted(training.text_bytes, "byte"));
+                    note(&format!("warning: {bytes} of text are too few for the vocabulary: {missing} not found"));
                 }
                 Ok(training.tokenizer)
             }

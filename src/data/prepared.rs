@@ -2,7 +2,9 @@
 //! and what of the directory is checked before it is used; how it is made is the business of `prepare`.
 
 use super::documents::{Skipped, Sources};
-use super::shards::{ShardRecord, TokenShards};
+use super::integrity;
+use super::shards::{PREPARE_AGAIN, ShardRecord, TokenShards};
+use crate::config::HeldOut;
 use crate::storage::{DISK, FileSystem, content_hash, read_capped, write_atomically};
 use crate::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -36,7 +38,7 @@ impl Split {
 }
 
 /// The content of `prepared.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Version of the layout.
@@ -45,6 +47,9 @@ pub struct Manifest {
     pub settings_hash: String,
     /// The files that the documents were read from.
     pub sources: Sources,
+    /// What was held out of them; none in directories that were prepared before this was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<HeldOut>,
     /// The tokenizer beside the manifest.
     pub tokenizer: TokenizerRecord,
     /// Records that were passed over.
@@ -80,7 +85,7 @@ pub struct SplitRecord {
 }
 
 /// A prepared directory whose manifest was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Prepared {
     dir: PathBuf,
     manifest: Manifest,
@@ -124,6 +129,28 @@ impl Prepared {
         self.dir.join(TOKENIZER)
     }
 
+    /// Reads every shard and compares its hash with the recorded one. False when `stop` says so before the end.
+    ///
+    /// # Errors
+    /// The user's: the first shard that is not what was written, by name.
+    pub fn verify(&self, stop: &dyn Fn() -> bool) -> Result<bool> {
+        self.verify_on(&DISK, stop)
+    }
+
+    pub(super) fn verify_on(&self, fs: &dyn FileSystem, stop: &dyn Fn() -> bool) -> Result<bool> {
+        integrity::verify(fs, &self.dir, self.all_shards(), stop)
+    }
+
+    /// Those of both splits.
+    pub(super) fn all_shards(&self) -> impl Iterator<Item = &ShardRecord> {
+        self.manifest.train.shards.iter().chain(&self.manifest.validation.shards)
+    }
+
+    /// Bytes of all shards.
+    pub fn num_bytes(&self) -> u64 {
+        self.all_shards().map(|shard| shard.bytes).sum()
+    }
+
     /// The tokens of a split.
     pub fn shards(&self, split: Split) -> Result<TokenShards> {
         TokenShards::of_records(&self.dir, &self.split(split).shards, self.manifest.tokenizer.vocab_size)
@@ -143,7 +170,7 @@ impl Prepared {
     }
 
     fn check_files(&self, fs: &dyn FileSystem) -> Result<()> {
-        for shard in self.manifest.train.shards.iter().chain(&self.manifest.validation.shards) {
+        for shard in self.all_shards() {
             let path = self.dir.join(&shard.file);
             let found = fs.metadata(&path).map_err(|error| absent(&path, error))?.len;
             if found != shard.bytes {
@@ -170,8 +197,6 @@ impl TokenShards {
         Prepared::open(prepared_dir)?.shards(split)
     }
 }
-
-const PREPARE_AGAIN: &str = "remove the prepared directory and prepare the data again";
 
 fn absent(path: &Path, error: std::io::Error) -> Error {
     match error.kind() {

@@ -4,6 +4,7 @@
 use super::batch::{Batch, Row};
 use super::permutation::Permutation;
 use super::shards::TokenShards;
+use crate::error::counted;
 use crate::random::Random;
 use crate::{Error, Result};
 
@@ -24,8 +25,9 @@ impl Windows {
     pub fn new(shards: TokenShards, seq_len: usize, seed: u64) -> Result<Self> {
         let (tokens, length) = (shards.num_tokens(), seq_len as u64);
         if tokens <= length {
-            let message = format!("the corpus has {tokens} tokens in a split, and a sequence takes train.seq_len = {seq_len} and one more");
-            return Err(Error::input(message).hint("take shorter sequences, hold out another share, or more text"));
+            let tokens = counted(tokens, "token");
+            let message = format!("the corpus has {tokens} in a split, and a sequence takes train.seq_len = {seq_len} and one more");
+            return Err(Error::input(message).hint("--seq-len N takes shorter sequences, --set data.text.held_out.end_of_each_document_percent=10 holds out more; or take more text"));
         }
         // Any beginning within the first sequence leaves room for so many.
         let count = (tokens - length).div_euclid(length).max(1);

@@ -1,5 +1,7 @@
 //! Numbers for people: durations, counts, shares, and the few digits that a loss needs.
 
+use crate::error::counted;
+
 /// `1 h 02 min`, `3 min 07 s`, `12 s`, `3 d 04 h`.
 pub fn duration(seconds: f64) -> String {
     let seconds = seconds.max(0.0).round() as u64;
@@ -48,7 +50,8 @@ pub fn number(value: f64) -> String {
 pub fn bytes(bytes: u64) -> String {
     let size = bytes as f64;
     match bytes {
-        0..10_000 => format!("{} bytes", count(bytes)),
+        0..1_000 => counted(bytes, "byte"),
+        1_000..10_000 => format!("{} bytes", count(bytes)),
         10_000..1_000_000 => format!("{:.1} kB", size / 1e3),
         1_000_000..1_000_000_000 => format!("{:.2} MB", size / 1e6),
         _ => format!("{:.2} GB", size / 1e9),

@@ -11,6 +11,11 @@ pub trait Objective {
     /// The loss of the next micro-batch, a scalar with a gradient; the position moves on by one.
     fn next_loss(&mut self, decoder: &Decoder) -> Result<Tensor>;
 
+    /// An error unless the data that losses came from are what was prepared. A look at all of them goes on beside the steps; this waits for it.
+    fn ensure_whole(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Micro-batches taken so far.
     fn position(&self) -> u64;
 

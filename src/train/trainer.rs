@@ -143,6 +143,9 @@ impl<'a> Trainer<'a> {
             if !self.step()? || self.pending.is_some() {
                 continue; // asked to stop between micro-batches, or nothing to be done before the next step
             }
+            if self.progress.step == self.experiment.train.num_steps {
+                self.plan.objective.ensure_whole()?; // before the last state counts as the result
+            }
             self.use_large_pages();
             self.record_codes();
             self.evaluate()?;

@@ -1,6 +1,7 @@
 //! A document, where it came from, and what is done about a record that holds none.
 
 use crate::config::BadRecords;
+use crate::error::counted;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -10,6 +11,9 @@ use std::sync::Arc;
 /// So many bytes may a document have, and so many the record that it is written in: a `.txt` without separator, a line of a `.jsonl`, an
 /// element of a `.json`, a row of a `.parquet`. A few of them are in memory at a time.
 pub const MAX_DOCUMENT_BYTES: usize = 64 << 20;
+
+/// So many fields are named in a message.
+const MAX_NAMED: usize = 20;
 
 /// How files are read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,16 +78,58 @@ pub struct Skipped {
     pub records: u64,
     /// What was wrong with the first few.
     pub reasons: Vec<String>,
+    /// How many of them lacked the field of the text.
+    #[serde(default)]
+    pub without_field: u64,
+    /// Fields that those had instead, some of them.
+    #[serde(default)]
+    pub fields: Vec<String>,
 }
 
 impl Skipped {
     const MAX_REASONS: usize = 5;
+    const MAX_FIELDS: usize = 20;
 
     pub(super) fn add(&mut self, reason: &Error) {
         self.records += 1;
         if self.reasons.len() < Self::MAX_REASONS {
-            let message = reason.to_string();
-            self.reasons.push(message.split("\nhint: ").next().unwrap_or_default().to_owned());
+            self.reasons.push(reason.message());
+        }
+    }
+
+    pub(super) fn add_without_field(&mut self, reason: &Error, fields: Vec<String>) {
+        self.add(reason);
+        self.without_field += 1;
+        for field in fields {
+            if self.fields.len() < Self::MAX_FIELDS && !self.fields.contains(&field) {
+                self.fields.push(field);
+            }
+        }
+    }
+}
+
+impl Skipped {
+    /// The error for a corpus in which these were passed over and nothing was left.
+    pub fn no_documents(&self) -> Error {
+        if self.records == 0 {
+            return Error::input("there is no document in the files of the corpus").hint("are the files as they are meant?");
+        }
+        Error::input(format!("there is no document in the files of the corpus: {self}")).hint(ANOTHER_FIELD)
+    }
+}
+
+/// How many, which field was missed and what was there in its place, or else what was wrong with the first few.
+impl fmt::Display for Skipped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", counted(self.records, "bad record"))?;
+        if self.without_field == 0 {
+            return write!(formatter, ", such as: {}", self.reasons.join("; "));
+        }
+        let fields = self.fields.iter().map(String::as_str);
+        write!(formatter, ", {} of them without the field of the text; there {}", self.without_field, listed(fields))?;
+        match self.without_field < self.records {
+            true => write!(formatter, "; such as: {}", self.reasons.join("; ")),
+            false => Ok(()),
         }
     }
 }
@@ -93,6 +139,8 @@ impl Skipped {
 pub(super) enum Flaw {
     /// The record is bad; the next one can be read.
     Record(Error),
+    /// The record lacks the field of the text, and has these; the next one can be read.
+    NoField(Error, Vec<String>),
     /// The file cannot be read on.
     File(Error),
 }
@@ -109,10 +157,38 @@ pub(super) trait Records {
     fn next_document(&mut self) -> std::result::Result<Option<Document>, Flaw>;
 }
 
+/// What takes another field for the text.
+pub(super) const ANOTHER_FIELD: &str = "--set data.text.text_field=NAME takes another field for the text";
+const PASS_OVER: &str = "--set data.text.bad_records=skip passes such records over";
+
+/// A record that lacks the field of the text, and what it has instead.
+pub(super) fn no_field<'a>(place: &Place, text_field: &str, fields: impl Iterator<Item = &'a str> + Clone) -> Flaw {
+    let message = format!("{place}: there is no field {text_field:?}; there {}", listed(fields.clone()));
+    let fields = fields.take(MAX_NAMED).map(shortened).collect();
+    Flaw::NoField(Error::input(message).hint(format!("{ANOTHER_FIELD}, or {PASS_OVER}")), fields)
+}
+
+/// "are "a", "b"", or "is none".
+pub(super) fn listed<'a>(fields: impl Iterator<Item = &'a str>) -> String {
+    let mut fields = fields.map(|name| format!("{:?}", shortened(name)));
+    let first: Vec<String> = fields.by_ref().take(MAX_NAMED).collect();
+    match (first.len(), fields.count()) {
+        (0, _) => "is none".to_owned(),
+        (1, _) => format!("is {}", first[0]),
+        (_, 0) => format!("are {}", first.join(", ")),
+        (_, more) => format!("are {} and {more} more", first.join(", ")),
+    }
+}
+
+fn shortened(name: &str) -> String {
+    const MAX_CHARACTERS: usize = 60;
+    name.chars().take(MAX_CHARACTERS).collect()
+}
+
 /// A record that is bad, with the cure of all of them.
 pub(super) fn bad_record(place: &Place, what: impl fmt::Display, cure: &str) -> Flaw {
     let or = if cure.is_empty() { "" } else { ", or " };
-    Flaw::Record(Error::input(format!("{place}: {what}")).hint(format!("{cure}{or}pass such records over with bad_records: skip")))
+    Flaw::Record(Error::input(format!("{place}: {what}")).hint(format!("{cure}{or}{PASS_OVER}")))
 }
 
 /// A record that is longer than [`MAX_DOCUMENT_BYTES`].
@@ -131,7 +207,8 @@ pub(super) fn text_of<'a>(bytes: &'a [u8], offset: u64, place: &Place) -> std::r
 /// Checks what a config can get wrong.
 pub(super) fn check_settings(settings: &DocumentSettings) -> Result<()> {
     if settings.document_separator.as_deref() == Some("") {
-        return Err(Error::input("document_separator is empty").hint("leave it out (null) to take each file as one document"));
+        let hint = "--set data.text.document_separator=null takes each file as one document";
+        return Err(Error::input("document_separator is empty").hint(hint));
     }
     if settings.text_field.split('.').any(str::is_empty) {
         let message = format!("text_field {:?} names no field", settings.text_field);

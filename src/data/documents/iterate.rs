@@ -104,7 +104,10 @@ impl Iterator for Documents {
                 Ok(Some(document)) if document.text.trim().is_empty() => {}
                 Ok(document) => return document.map(Ok),
                 Err(Flaw::Record(error)) if self.settings.bad_records == BadRecords::Skip => self.skipped.add(&error),
-                Err(Flaw::Record(error) | Flaw::File(error)) => {
+                Err(Flaw::NoField(error, fields)) if self.settings.bad_records == BadRecords::Skip => {
+                    self.skipped.add_without_field(&error, fields);
+                }
+                Err(Flaw::Record(error) | Flaw::NoField(error, _) | Flaw::File(error)) => {
                     self.stop();
                     return Some(Err(error));
                 }

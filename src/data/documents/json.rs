@@ -3,7 +3,7 @@
 
 mod elements;
 
-use super::document::{Document, DocumentSettings, Flaw, Place, Records, Within, bad_record, text_of, too_long};
+use super::document::{ANOTHER_FIELD, Document, DocumentSettings, Flaw, Place, Records, Within, bad_record, no_field, text_of, too_long};
 use super::opened::Opened;
 use super::pieces::{Piece, Pieces};
 use elements::{Element, Elements};
@@ -11,9 +11,6 @@ use serde_json::Value;
 use std::sync::Arc;
 
 type Outcome<T> = std::result::Result<T, Flaw>;
-
-/// So many fields are named in an error.
-const MAX_NAMED: usize = 20;
 
 /// The records of a `.jsonl`; blank lines are none.
 pub(super) struct JsonLines {
@@ -99,26 +96,7 @@ fn text_in(value: Value, text_field: &str, place: &Place) -> Outcome<String> {
     }
     match here {
         Value::String(text) => Ok(text),
-        other => Err(bad_record(place, format!("the field {text_field:?} is {}, not text", noun(&other)), "set text_field to another")),
-    }
-}
-
-/// A record that lacks the field, and what it has instead.
-pub(super) fn no_field<'a>(place: &Place, text_field: &str, fields: impl Iterator<Item = &'a str>) -> Flaw {
-    let what = format!("there is no field {text_field:?}; there {}", listed(fields));
-    bad_record(place, what, "set text_field to the one that is the text")
-}
-
-/// "are "a", "b"", or "is none".
-pub(super) fn listed<'a>(fields: impl Iterator<Item = &'a str>) -> String {
-    const MAX_CHARACTERS: usize = 60;
-    let mut fields = fields.map(|name| format!("{:?}", name.chars().take(MAX_CHARACTERS).collect::<String>()));
-    let first: Vec<String> = fields.by_ref().take(MAX_NAMED).collect();
-    match (first.len(), fields.count()) {
-        (0, _) => "is none".to_owned(),
-        (1, _) => format!("is {}", first[0]),
-        (_, 0) => format!("are {}", first.join(", ")),
-        (_, more) => format!("are {} and {more} more", first.join(", ")),
+        other => Err(bad_record(place, format!("the field {text_field:?} is {}, not text", noun(&other)), ANOTHER_FIELD)),
     }
 }
 

@@ -7,8 +7,7 @@
 mod guarded;
 mod thrift;
 
-use super::document::{Document, DocumentSettings, Flaw, Place, Records, Within, bad_record, too_long};
-use super::json::listed;
+use super::document::{ANOTHER_FIELD, Document, DocumentSettings, Flaw, Place, Records, Within, bad_record, listed, too_long};
 use crate::{Context, Error, Result};
 use ::parquet::basic::Type;
 use ::parquet::column::page::PageReader;
@@ -137,7 +136,7 @@ fn find_column(path: &Path, schema: &SchemaDescriptor, text_field: &str) -> Resu
     let Some(at) = schema.columns().iter().position(|column| is_wanted(column)) else {
         let names: Vec<String> = schema.columns().iter().map(|column| column.path().string()).collect();
         let message = format!("{}: there is no column {text_field:?}; there {}", path.display(), listed(names.iter().map(String::as_str)));
-        return Err(Error::input(message).hint("set text_field to the one that is the text"));
+        return Err(Error::input(message).hint(ANOTHER_FIELD));
     };
     let column = schema.column(at);
     let what = match (column.physical_type(), column.max_rep_level()) {
@@ -146,7 +145,7 @@ fn find_column(path: &Path, schema: &SchemaDescriptor, text_field: &str) -> Resu
         (other, _) => format!("of type {other}"),
     };
     let message = format!("{}: the column {text_field:?} is {what}, not text", path.display());
-    Err(Error::input(message).hint("set text_field to a column of text"))
+    Err(Error::input(message).hint(ANOTHER_FIELD))
 }
 
 /// What `act` gives; whatever is wrong with the file, a panic of the crate included, is an error that names it.

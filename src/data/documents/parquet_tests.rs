@@ -81,7 +81,7 @@ fn a_dot_reaches_into_groups_and_an_empty_table_has_no_documents() {
 #[test]
 fn a_row_without_text_is_a_bad_record_named_by_its_number() {
     let content = table(&[vec![Some("one"), Some("two")], vec![Some("three"), None, Some("five")]], plain());
-    assert_refused(texts(&content, &settings()), &["a.parquet, row 4", "null", "bad_records: skip"]);
+    assert_refused(texts(&content, &settings()), &["a.parquet, row 4", "null", "--set data.text.bad_records=skip"]);
     let skipping = DocumentSettings { bad_records: BadRecords::Skip, ..settings() };
     assert_eq!(texts(&content, &skipping).unwrap(), ["one", "two", "three", "five"]);
 }

@@ -77,9 +77,7 @@ impl Sources {
 
 fn add(path: &Path, depth: usize, found: &mut Vec<SourceFile>) -> Result<()> {
     let metadata = fs::metadata(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => {
-            Error::input(format!("{} does not exist", path.display())).hint("name the files of text with --data, or in data.text.source")
-        }
+        ErrorKind::NotFound => Error::input(format!("{} does not exist", path.display())).hint("--data FILE names the files of text"),
         _ => Error::from(error).context(format!("looking at {}", path.display())),
     })?;
     if metadata.is_dir() {

@@ -190,7 +190,7 @@ fn bytes_that_are_no_utf8_are_named_by_their_offset() {
 #[test]
 fn what_is_no_json_is_named_by_its_line() {
     let refused = |content: &[u8], parts: &[&str]| assert_refused(texts("a.jsonl", content, &settings()), parts);
-    refused(b"\"good\"\nplain text\n", &["a.jsonl:2", "this is no JSON", "bad_records: skip"]);
+    refused(b"\"good\"\nplain text\n", &["a.jsonl:2", "this is no JSON", "--set data.text.bad_records=skip"]);
     refused(b"{\"text\": \"one\"", &["a.jsonl:1", "this is no JSON: EOF", "line 1, column 14"]);
     refused(b"{\"text\": \"\\ud800\"}", &["a.jsonl:1", "this is no JSON"]);
     refused(&b"[".repeat(100_000), &["a.jsonl:1", "recursion limit"]);
@@ -216,7 +216,10 @@ fn a_json_that_is_no_array_of_records_is_refused_where_it_goes_wrong() {
 #[test]
 fn a_record_without_text_names_the_fields_that_it_has() {
     let refused = |content: &[u8], parts: &[&str]| assert_refused(texts("a.jsonl", content, &settings()), parts);
-    refused(b"\"good\"\n{\"body\": \"x\", \"id\": 1}", &["a.jsonl:2", "no field \"text\"", "are \"body\", \"id\"", "set text_field"]);
+    refused(
+        b"\"good\"\n{\"body\": \"x\", \"id\": 1}",
+        &["a.jsonl:2", "no field \"text\"", "are \"body\", \"id\"", "--set data.text.text_field=NAME"],
+    );
     refused(b"{}", &["there is none"]);
     refused(b"{\"text\": 17}", &["the field \"text\" is a number, not text"]);
     refused(b"{\"text\": null}", &["is null, not text"]);

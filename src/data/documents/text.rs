@@ -25,7 +25,7 @@ impl Records for TextDocuments {
         let Some(Piece { offset, bytes }) = self.pieces.next_piece()? else { return Ok(None) };
         self.record += 1;
         let place = Place { file, record: self.record, within: Within::Byte(offset) };
-        let cure = "name what stands between its documents as document_separator, or cut the file into several";
+        let cure = "--set 'data.text.document_separator=<|endoftext|>' names what stands between its documents, such as that, or cut the file into several";
         let bytes = bytes.ok_or_else(|| too_long(&place, self.limit, cure))?;
         Ok(Some(Document { text: text_of(bytes, offset, &place)?.to_owned(), place }))
     }

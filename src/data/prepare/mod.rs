@@ -26,6 +26,7 @@ mod restart_tests;
 mod rounds;
 mod run;
 mod settings;
+mod survey;
 #[cfg(test)]
 mod test_corpus;
 #[cfg(test)]
@@ -35,11 +36,12 @@ mod units;
 pub use crate::config::HeldOut;
 pub use encode::Encode;
 pub use settings::{PrepareSettings, UNIT_BYTES};
+pub use survey::{Survey, survey};
 
 use super::Prepared;
 use super::documents::Sources;
-use crate::storage::{DISK, Lock, create_dir_durably};
-use crate::{Error, Result};
+use crate::storage::{DISK, FileSystem, Lock, create_dir_durably};
+use crate::{Error, Fault, Result};
 use std::path::Path;
 
 /// How a preparation ended.
@@ -85,7 +87,8 @@ pub struct Progress {
 ///
 /// # Errors
 /// Those of [`Documents`](super::documents::Documents), a document that the tokenizer refuses, a split that gets no document, settings
-/// that cannot be meant, a directory with files of somebody else, another writer. The units that were done are kept.
+/// that cannot be meant, a directory with files of somebody else, another writer. The units that were done are kept, unless the error is the
+/// user's: what cures it makes other units of them.
 pub fn prepare(
     settings: &PrepareSettings,
     sources: &Sources,
@@ -95,10 +98,17 @@ pub fn prepare(
     progress: &mut dyn FnMut(Event),
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Outcome> {
+    let parent = directory.parent().filter(|parent| !parent.exists());
     create_dir_durably(&DISK, directory)?;
     plan::refuse_foreign_files(&DISK, directory)?;
     let _lock = Lock::acquire(&directory.join(plan::LOCK)).map_err(|error| name_cure(error, directory))?;
-    run::Preparation { fs: &DISK, settings, sources, tokenizer, dir: directory, threads }.run(progress, stop)
+    let outcome = run::Preparation { fs: &DISK, settings, sources, tokenizer, dir: directory, threads }.run(progress, stop);
+    let is_the_users = outcome.as_ref().is_err_and(|error| error.fault() == Fault::Input);
+    if !matches!(outcome, Ok(Outcome::Finished(_))) && !plan::is_worth_keeping(&DISK, directory, is_the_users) {
+        plan::remove(&DISK, directory);
+        let _ = parent.map(|parent| DISK.remove_dir(parent)); // made for this one; it stays where it holds another
+    }
+    outcome
 }
 
 /// The lock's own hint is for runs.

@@ -3,7 +3,7 @@
 
 use crate::data::documents::Sources;
 use crate::data::prepared::{FORMAT, MANIFEST, TOKENIZER};
-use crate::storage::{EntryKind, FileSystem, create_dir_durably, read_capped, remove_tree, write_atomically};
+use crate::storage::{EntryKind, FileSystem, create_dir_durably, read_capped, remove_temporaries, remove_tree, write_atomically};
 use crate::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -82,6 +82,20 @@ fn remove_first(fs: &dyn FileSystem, path: &Path) -> std::io::Result<()> {
         fs.sync_dir(path)?;
     }
     remove_tree(fs, path)
+}
+
+/// Whether a preparation that did not come to its end left something to go on from: a manifest or, unless `is_the_users` says that its
+/// error was one of the user, units.
+pub(super) fn is_worth_keeping(fs: &dyn FileSystem, dir: &Path, is_the_users: bool) -> bool {
+    let is_record = |name: &str| name != PLAN && !name.starts_with('.');
+    let has_units = || fs.list(&dir.join(UNITS)).is_ok_and(|entries| entries.iter().any(|entry| is_record(&entry.name)));
+    fs.exists(&dir.join(MANIFEST)).unwrap_or(true) || !is_the_users && has_units()
+}
+
+/// Removes all that preparations write, and the directory, if that leaves it empty. What cannot be removed harms nobody.
+pub(super) fn remove(fs: &dyn FileSystem, dir: &Path) {
+    let _ = remove_temporaries(fs, dir);
+    let _ = clear(fs, dir).and_then(|()| fs.remove_file(&dir.join(LOCK))).and_then(|()| fs.remove_dir(dir));
 }
 
 /// Removes plan and records, which nobody needs once the manifest is there. What cannot be removed harms nobody.

@@ -4,12 +4,13 @@
 use super::encode::{Encoded, Encoder, Queue};
 use super::plan::{Plan, remove_units};
 use super::rounds::{Cutter, Round, Step};
+use super::survey::nothing_on_a_side;
 use super::units::{UnitRecord, UnitSplit, UnitWriter};
-use super::{Encode, Event, HeldOut, Outcome, PrepareSettings, Progress};
+use super::{Encode, Event, Outcome, PrepareSettings, Progress};
 use crate::data::documents::{Documents, Sources};
 use crate::data::prepared::{FORMAT, MANIFEST, Manifest, Prepared, SplitRecord, TOKENIZER, TokenizerRecord};
 use crate::storage::{FileSystem, content_hash, remove_temporaries, write_atomically};
-use crate::{Error, Fault, Result};
+use crate::{Fault, Result};
 use std::path::Path;
 
 /// Text of a round for each thread, and at least and at most in all.
@@ -74,9 +75,10 @@ impl Preparation<'_> {
     /// Looks at what is there: a directory that is prepared as planned is given back, units of the same plan stay, all else goes.
     fn take_up(&self, plan: &Plan, watcher: &mut Watcher<'_>) -> Result<Option<Prepared>> {
         if self.fs.exists(&self.dir.join(MANIFEST))? {
-            let there = match Prepared::open_on(self.fs, self.dir) {
+            let whole = Prepared::open_on(self.fs, self.dir).and_then(|prepared| prepared.verify_on(self.fs, &|| false).map(|_| prepared));
+            let there = match whole {
                 Ok(prepared) => plan.difference(&Plan::of(prepared.manifest())).map_or(Ok(prepared), |reason| Err(reason.to_owned())),
-                Err(error) if error.fault() == Fault::Input => Err(error.to_string()),
+                Err(error) if error.fault() == Fault::Input => Err(error.message()),
                 Err(error) => return Err(error), // A disk that fails is no reason to remove anything.
             };
             return match there {
@@ -124,7 +126,7 @@ impl Preparation<'_> {
             tally.progress.bytes_read = cutter.documents().bytes_read();
             (watcher.progress)(Event::Advanced(tally.progress));
         }
-        let manifest = tally.manifest(plan, tokenizer_json, cutter.documents());
+        let manifest = tally.manifest(plan, self.settings, tokenizer_json, cutter.documents());
         self.check_splits(&manifest)?;
         Ok(Attempt::Ended(Box::new(manifest)))
     }
@@ -149,24 +151,14 @@ impl Preparation<'_> {
     }
 
     fn check_splits(&self, manifest: &Manifest) -> Result<()> {
-        if manifest.train.documents + manifest.validation.documents == 0 {
-            return Err(
-                Error::input("there is no document in the files of the corpus").hint("are text_field and the files as they are meant?")
-            );
+        let (train, validation, held_out) = (manifest.train.documents, manifest.validation.documents, self.settings.held_out);
+        if train + validation == 0 {
+            return Err(manifest.skipped.no_documents());
         }
-        let percent = self.settings.held_out.percent();
-        if manifest.train.documents == 0 {
-            return Err(Error::input(format!("all documents are held out at {percent} percent")).hint("hold out less"));
+        match train == 0 || validation == 0 && held_out.percent() > 0.0 {
+            true => Err(nothing_on_a_side(held_out, train)),
+            false => Ok(()),
         }
-        if manifest.validation.documents == 0 && percent > 0.0 {
-            let message = format!("no document is held out at {percent} percent: there are only {}", manifest.train.documents);
-            let hint = match self.settings.held_out {
-                HeldOut::DocumentsPercent(_) => "hold out more, or use end_of_each_document_percent",
-                HeldOut::EndOfEachDocumentPercent(_) => "hold out more: the documents are short",
-            };
-            return Err(Error::input(message).hint(hint));
-        }
-        Ok(())
     }
 
     /// Puts tokenizer and manifest in place; from then on the directory is prepared.
@@ -221,11 +213,12 @@ impl<'a> Tally<'a> {
         count_split(&mut self.validation, record.validation);
     }
 
-    fn manifest(self, plan: &Plan, tokenizer_json: &str, documents: &Documents) -> Manifest {
+    fn manifest(self, plan: &Plan, settings: &PrepareSettings, tokenizer_json: &str, documents: &Documents) -> Manifest {
         Manifest {
             format: FORMAT,
             settings_hash: plan.settings_hash.clone(),
             sources: plan.sources.clone(),
+            held_out: Some(settings.held_out),
             tokenizer: TokenizerRecord { blake3: content_hash(tokenizer_json.as_bytes()), vocab_size: self.vocab_size },
             skipped: documents.skipped().clone(),
             train: self.train,

@@ -2,7 +2,7 @@
 
 use super::held_out::Parts;
 use super::plan::UNITS;
-use super::test_corpus::{assert_refused, corpus, documents, files, prepare_in, settings};
+use super::test_corpus::{Codepoints, assert_refused, corpus, documents, files, prepare_in, settings};
 use super::*;
 use crate::data::documents::{BadRecords, DocumentSettings};
 use crate::data::shards::TokenShards;
@@ -163,7 +163,28 @@ fn skipped_records_are_in_the_manifest_after_a_restart_too() {
     let settings = PrepareSettings { documents, unit_bytes: 20, held_out: HeldOut::DocumentsPercent(0.0), ..settings() };
     let prepared = prepare_in(&dir.path().join("p"), &sources, &settings, 1).unwrap();
     assert_eq!((prepared.manifest().skipped.records, prepared.manifest().train.documents), (2, 4));
+    assert_eq!(prepared.manifest().skipped.without_field, 0);
     assert!(prepared.manifest().skipped.reasons[0].contains("a.jsonl:2: this is no JSON"));
+}
+
+#[test]
+fn a_preparation_that_ends_in_an_error_of_the_user_leaves_no_directory_and_a_failed_disk_only_what_is_worth_it() {
+    let lines: String = (0..3000).map(|line| if line == 2900 { "\"#\"\n".to_owned() } else { format!("\"document {line}\"\n") }).collect();
+    let (dir, sources) = one_file(&lines);
+    let place = dir.path().join("data/p");
+    let small = PrepareSettings { unit_bytes: 2000, ..settings() };
+    assert_refused(prepare_in(&place, &sources, &small, 2), &["a.jsonl:2901: '#' is not in the vocabulary"]);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the corpus");
+    fs::create_dir_all(dir.path().join("data")).unwrap();
+    assert!(prepare_in(&place, &sources, &small, 2).is_err());
+    assert!(dir.path().join("data").exists() && !place.exists(), "what was there before stays");
+    let stopped_after = |patience: u64| {
+        let asked = std::sync::atomic::AtomicU64::new(0);
+        let stop = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= patience;
+        prepare(&small, &sources, &Codepoints::default(), &place, 1, &mut |_| {}, &stop).unwrap();
+        place.exists()
+    };
+    assert!(!stopped_after(0) && stopped_after(1500), "units that are done are kept");
 }
 
 #[test]

@@ -144,10 +144,14 @@ fn read_trailer(file: &File, path: &Path, length: u64, width: TokenWidth) -> Res
     Ok((num_tokens, num_documents, index_at))
 }
 
+/// The cure of a prepared directory that is not what it was.
+pub(in crate::data) const PREPARE_AGAIN: &str =
+    "`just prepare-data EXPERIMENT`, with the --data, --tokenizer and --set that made it, finds what is damaged and makes it again";
+
 /// The error for a file that is not what was written.
-pub(super) fn damaged(path: &Path, reason: &str) -> Error {
+pub(in crate::data) fn damaged(path: &Path, reason: &str) -> Error {
     let message = format!("the token shard {} is damaged: {reason}", path.display());
-    Error::input(message).hint("remove the prepared directory and prepare the data again")
+    Error::input(message).hint(PREPARE_AGAIN)
 }
 
 fn number32(bytes: &[u8], at: usize) -> u32 {

@@ -11,6 +11,7 @@ mod tests;
 mod width;
 mod writer;
 
+pub(super) use layout::{PREPARE_AGAIN, damaged};
 pub use reader::TokenShards;
 pub use width::{PackedDocuments, TokenWidth};
 pub use writer::{ShardRecord, ShardWriter};

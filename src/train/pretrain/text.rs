@@ -2,7 +2,7 @@
 
 use super::tensors;
 use crate::config::Experiment;
-use crate::data::{Batch, Prefetch, Prepared, Split, Windows};
+use crate::data::{Batch, IntegrityCheck, Prefetch, Prepared, Split, Windows};
 use crate::model::Decoder;
 use crate::run::EvaluationRow;
 use crate::tokenizer::Tokenizer;
@@ -20,6 +20,7 @@ pub struct TextPretraining {
     held_out: HeldOutText,
     tokens_per_batch: u64,
     fingerprint: String,
+    integrity: IntegrityCheck,
 }
 
 /// Sequences that training never sees.
@@ -43,6 +44,7 @@ impl TextPretraining {
             held_out: HeldOutText::new(experiment, prepared, tokenizer, experiment.evaluation.num_examples)?,
             tokens_per_batch: (rows * seq_len) as u64,
             fingerprint: prepared.fingerprint(),
+            integrity: IntegrityCheck::new(prepared),
         })
     }
 }
@@ -90,8 +92,13 @@ fn refuse_larger_vocabulary(experiment: &Experiment, prepared: &Prepared) -> Res
 
 impl Objective for TextPretraining {
     fn next_loss(&mut self, decoder: &Decoder) -> Result<Tensor> {
+        self.integrity.look()?;
         let (inputs, targets) = tensors(&self.batches.next_batch()?, decoder.device());
         Ok(next_token_loss(decoder, &inputs, &targets))
+    }
+
+    fn ensure_whole(&mut self) -> Result<()> {
+        self.integrity.wait()
     }
 
     fn position(&self) -> u64 {
