@@ -73,6 +73,11 @@ impl Error {
         self.fault
     }
 
+    /// The whole chain on one line, without the hint.
+    pub fn message(&self) -> String {
+        format!("{:#}", self.cause)
+    }
+
     /// The hint, if there is one.
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
