@@ -1,6 +1,7 @@
 //! `check-status`: shows where a run stands, or all of them. Owns the command line; the work is the library's.
 
 use bitnet::Result;
+use bitnet::cli::name_from_here;
 use bitnet::report::{run_binary, run_table, status_view, stdout_has_colour, stdout_width, watch, write_completions};
 use bitnet::run::{self, RunDirectory, Status, find_run, list_runs, no_runs};
 use bitnet::storage::DISK;
@@ -65,7 +66,7 @@ impl Arguments {
     fn text(&self, width: usize) -> Result<String> {
         match &self.run {
             Some(name) => {
-                let status = read(&find_run(&DISK, &self.runs_dir, Some(name))?)?;
+                let status = read(&find_run(&DISK, &self.runs_dir, Some(&name_from_here(name)))?)?;
                 if self.json { self.json(&status) } else { Ok(status_view(&status, width).render(stdout_has_colour())) }
             }
             None => self.all(width),

@@ -1,11 +1,13 @@
 //! Turns the text of an experiment into token shards: fetches it where it is elsewhere, learns the tokenizer, tokenizes. Owns the command
 //! line; the work is the library's.
 
+use bitnet::cli::overrides_from_here;
 use bitnet::config::{Experiment, Overrides, TextSource, TokenizerConfig, load, resolve};
 use bitnet::data::prepare::{Event, Outcome};
 use bitnet::data::{Corpus, Fetched, Prepared};
 use bitnet::report::{BytesProgress, run_binary, write_completions};
-use bitnet::run::{RunDirectory, StopSignal};
+use bitnet::run::{StopSignal, run_to_resume};
+use bitnet::storage::DISK;
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
@@ -45,7 +47,7 @@ struct Arguments {
     #[arg(long, value_name = "ID", help_heading = "Flags of train")]
     run_id: Option<String>,
     /// As in train
-    #[arg(long, requires = "run_id", help_heading = "Flags of train")]
+    #[arg(long, help_heading = "Flags of train")]
     resume: bool,
     /// As in train
     #[arg(long, value_name = "DIR", default_value = "runs", help_heading = "Flags of train")]
@@ -56,7 +58,10 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    run_binary(|| prepare_data(&Arguments::parse()))
+    run_binary(|| {
+        let arguments = Arguments::parse();
+        prepare_data(&Arguments { overrides: overrides_from_here(arguments.overrides), ..arguments })
+    })
 }
 
 fn prepare_data(arguments: &Arguments) -> Result<ExitCode> {
@@ -82,7 +87,11 @@ fn prepare_data(arguments: &Arguments) -> Result<ExitCode> {
 
 fn experiment(arguments: &Arguments) -> Result<Experiment> {
     match (&arguments.experiment, &arguments.run_id) {
-        (_, Some(id)) if arguments.resume => load(RunDirectory::new(arguments.runs_dir.join(id)).config_path(), &arguments.overrides),
+        (experiment, id) if arguments.resume => {
+            let name = experiment.as_ref().map(|path| load(path, &Overrides::default()).map(|named| named.experiment)).transpose()?;
+            let run = run_to_resume(&DISK, &arguments.runs_dir, id.as_deref(), name.as_deref())?;
+            load(run.config_path(), &arguments.overrides)
+        }
         (Some(experiment), _) => Ok(resolve(experiment, &arguments.overrides)?.experiment),
         (None, _) => Err(Error::input("no experiment is named").hint("such as: prepare-data tinystories")),
     }

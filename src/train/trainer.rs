@@ -28,6 +28,8 @@ pub struct Trainer<'a> {
     pub(super) saved_step: Option<u64>,
     /// When a failed save is tried again.
     pub(super) retry_save_at: Option<u64>,
+    /// Whether the last save worked, or none was tried; of several failures in a row the terminal hears once.
+    pub(super) is_saving: bool,
     /// Whether the last row could be written; else rows wait in memory for the next save.
     pub(super) is_recording: bool,
     /// All steps of this launch together.
@@ -59,7 +61,7 @@ impl<'a> Trainer<'a> {
         observer: &'a mut dyn Observer,
     ) -> Self {
         let (codes, progress) = (CodeRecord::default(), Progress::default());
-        let (held_out_loss, saved_step, retry_save_at, is_recording) = (None, None, None, true);
+        let (held_out_loss, saved_step, retry_save_at, is_saving, is_recording) = (None, None, None, true, true);
         let (step_seconds, num_steps_here) = (0.0, 0);
         Self {
             experiment,
@@ -71,6 +73,7 @@ impl<'a> Trainer<'a> {
             held_out_loss,
             saved_step,
             retry_save_at,
+            is_saving,
             is_recording,
             step_seconds,
             num_steps_here,
@@ -95,7 +98,7 @@ impl<'a> Trainer<'a> {
         let event = match &ending {
             Ok(Ending::Finished | Ending::AlreadyFinished) => Event::Finished,
             Ok(Ending::Stopped(reason)) => Event::Stopped { reason: reason.name().into() },
-            Err(error) => Event::Failed { reason: error.to_string() },
+            Err(error) => Event::Failed { reason: error.message() },
         };
         self.run.event(self.progress.step, event);
         let _ = self.run.sync(); // the last rows and the event; how the run ended is known without them
@@ -188,7 +191,7 @@ impl<'a> Trainer<'a> {
         if outcome.was_applied {
             self.progress.count_step(tokens, outcome.loss);
         } else {
-            self.progress.count_skipped(tokens);
+            self.progress.count_skipped(tokens, outcome.loss);
             let (step, StepOutcome { loss, grad_norm, .. }) = (self.progress.step, outcome);
             self.note(&format!("step {step} skipped: loss {loss}, gradient norm {grad_norm}; the weights stay as they were"));
         }
@@ -219,7 +222,11 @@ impl<'a> Trainer<'a> {
             return Ok(());
         }
         let message = format!("{limit} steps in a row had a loss or gradient that is not finite (train.max_skipped_steps: {limit})");
-        Err(Error::ours(message).hint("lower train.optimizer.learning_rate and resume: the last checkpoint is intact"))
+        let hint = match self.saved_step {
+            Some(saved) => format!("lower train.optimizer.learning_rate and resume: the checkpoint of step {saved} is intact"),
+            None => "no checkpoint was saved: lower train.optimizer.learning_rate and resume, which begins at step 0".to_owned(),
+        };
+        Err(Error::ours(message).hint(hint))
     }
 
     fn record_codes(&mut self) {
