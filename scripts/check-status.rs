@@ -1,6 +1,7 @@
 //! `check-status`: shows where a run stands, or all of them. Owns the command line; the work is the library's.
 
 use bitnet::Result;
+use bitnet::cli::name_from_here;
 use bitnet::report::{run_binary, run_table, status_view, stdout_has_colour, stdout_width, watch, write_completions};
 use bitnet::run::{self, RunDirectory, Status, find_run, list_runs, no_runs};
 use bitnet::storage::DISK;
@@ -76,7 +77,7 @@ impl Arguments {
     }
 
     fn status(&self, name: &str) -> Result<Status> {
-        read(&find_run(&DISK, &self.runs_dir, Some(name))?)
+        read(&find_run(&DISK, &self.runs_dir, Some(&name_from_here(name)))?)
     }
 
     fn table(&self, statuses: &[Status], width: usize) -> Result<String> {

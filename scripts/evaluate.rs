@@ -1,6 +1,7 @@
 //! Scores a run's newest whole checkpoint on held-out problems or text.
 
 use bitnet::Result;
+use bitnet::cli::{name_from_here, say_passed_over};
 use bitnet::config::{ArithmeticConfig, DataConfig, DeviceChoice, Experiment};
 use bitnet::data::Corpus;
 use bitnet::error::counted;
@@ -56,9 +57,9 @@ fn evaluate(arguments: Arguments) -> Result<ExitCode> {
     if let Some(shell) = arguments.completions {
         return write_completions(shell, &mut Arguments::command());
     }
-    let run = find_run(&DISK, &arguments.runs_dir, arguments.run.as_deref())?;
+    let run = find_run(&DISK, &arguments.runs_dir, arguments.run.as_deref().map(name_from_here).as_deref())?;
     let experiment = run.read_config()?;
-    let checkpoint = run.newest_checkpoint(&DISK)?;
+    let checkpoint = run.newest_checkpoint(&DISK, &mut say_passed_over)?;
     let model = LoadedModel::load(checkpoint.path(), select_device(arguments.device)?, experiment.precision)?;
     let report = match &experiment.data {
         DataConfig::Arithmetic(arithmetic) => problems_report(&arguments, &run.id(), &experiment, arithmetic, &model, checkpoint.step())?,

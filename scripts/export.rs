@@ -6,6 +6,7 @@ use bitnet::export::{
 };
 use bitnet::inference::{LoadOptions, StoredModel};
 use bitnet::report::{Curve, PictureFormat, PlotOptions, XAxis, bytes, draw_picture, run_binary, write_completions};
+use bitnet::run::LOSS_DECAY;
 use bitnet::storage::{DISK, create_dir_durably};
 use bitnet::ternary::threads::Threads;
 use bitnet::{Error, Result};
@@ -28,7 +29,7 @@ generate, chat, serve and inspect load all. The path of what was written is prin
 on stdout; the licence in a folder's model card, README.md, is left for you to choose.";
 
 /// Of the loss curve in the model card.
-const CURVE: PlotOptions = PlotOptions { x_axis: XAxis::Steps, smooth: 0.9, is_log: false };
+const CURVE: PlotOptions = PlotOptions { x_axis: XAxis::Steps, smooth: LOSS_DECAY, is_log: false };
 
 /// Writes a run's newest checkpoint, or any model folder, in the form that others load
 #[derive(Debug, Parser)]

@@ -1,12 +1,14 @@
 //! Turns the text of an experiment into token shards: fetches it where it is elsewhere, learns the tokenizer, tokenizes. Owns the command
 //! line; the work is the library's.
 
+use bitnet::cli::overrides_from_here;
 use bitnet::config::{Experiment, Overrides, TextSource, TokenizerConfig, load, resolve};
 use bitnet::data::prepare::{Event, Outcome};
 use bitnet::data::{Corpus, Fetched, Prepared};
 use bitnet::error::counted;
 use bitnet::report::{BytesProgress, bytes, run_binary, write_completions};
-use bitnet::run::{RunDirectory, StopSignal};
+use bitnet::run::{RunDirectory, StopSignal, run_to_resume};
+use bitnet::storage::DISK;
 use bitnet::{Error, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
@@ -49,7 +51,7 @@ struct Arguments {
     #[arg(long, value_name = "ID", help_heading = "Flags of train")]
     run_id: Option<String>,
     /// As in train
-    #[arg(long, requires = "run_id", help_heading = "Flags of train")]
+    #[arg(long, help_heading = "Flags of train")]
     resume: bool,
     /// As in train
     #[arg(long = "continue", requires = "run_id", conflicts_with = "resume", help_heading = "Flags of train")]
@@ -63,7 +65,10 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    run_binary(|| prepare_data(&Arguments::parse()))
+    run_binary(|| {
+        let arguments = Arguments::parse();
+        prepare_data(&Arguments { overrides: overrides_from_here(arguments.overrides), ..arguments })
+    })
 }
 
 fn prepare_data(arguments: &Arguments) -> Result<ExitCode> {
@@ -99,7 +104,12 @@ fn prepare_data(arguments: &Arguments) -> Result<ExitCode> {
 fn experiment(arguments: &Arguments) -> Result<Experiment> {
     let config_of = |id: &String| RunDirectory::new(arguments.runs_dir.join(id)).config_path();
     match (&arguments.experiment, &arguments.run_id) {
-        (_, Some(id)) if arguments.resume || arguments.is_continued && config_of(id).is_file() => load(config_of(id), &arguments.overrides),
+        (experiment, id) if arguments.resume => {
+            let name = experiment.as_ref().map(|path| load(path, &Overrides::default()).map(|named| named.experiment)).transpose()?;
+            let run = run_to_resume(&DISK, &arguments.runs_dir, id.as_deref(), name.as_deref())?;
+            load(run.config_path(), &arguments.overrides)
+        }
+        (_, Some(id)) if arguments.is_continued && config_of(id).is_file() => load(config_of(id), &arguments.overrides),
         (Some(experiment), _) => Ok(resolve(experiment, &arguments.overrides)?.experiment),
         (None, _) => Err(Error::input("no experiment is named").hint("such as: prepare-data tinystories")),
     }

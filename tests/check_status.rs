@@ -63,9 +63,10 @@ fn json_has_every_documented_key() {
     make_run(dir.path(), "mine", Event::Finished);
     let assert = check_status(dir.path(), &["mine", "--json"]).success();
     let status: serde_json::Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
-    let keys = "checkpoint codes damaged_lines eta_seconds evaluation grad_norm id last_row_age_seconds learning_rate loss loss_average \
-                loss_trend_per_1000_steps num_steps path percent problems reason samples skipped_steps state step step_seconds tokens \
-                tokens_per_second training_seconds weight_decay";
+    let keys = "checkpoint codes damaged_lines divergence eta_seconds evaluation experiment grad_norm held_out_loss id \
+                last_row_age_seconds learning_rate loss loss_average loss_trend_per_1000_steps num_parameters num_steps path percent \
+                problems reason samples skipped_steps started_unix_time state step step_seconds tokens tokens_per_second \
+                training_seconds weight_decay";
     let found: Vec<&str> = status.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(found, keys.split_whitespace().collect::<Vec<_>>());
     assert_eq!((status["id"].as_str(), status["state"].as_str(), status["step"].as_u64()), (Some("mine"), Some("finished"), Some(7)));

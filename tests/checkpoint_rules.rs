@@ -1,6 +1,6 @@
 //! What the checkpoint store promises beside surviving: what it keeps, what it refuses, and that a hostile directory cannot hurt.
 
-use bitnet::run::{CheckpointLabel, CheckpointStore, Checkpoints, Fingerprints, NewFile, SaveOutcome};
+use bitnet::run::{Begin, CheckpointLabel, CheckpointStore, Checkpoints, Fingerprints, NewFile, SaveOutcome};
 use bitnet::storage::testing::{Answer, ForgetfulFileSystem, InterceptedFileSystem, Operation};
 use bitnet::storage::{DISK, FileSystem, content_hash, create_dir_durably, is_out_of_space};
 use std::fs;
@@ -59,13 +59,43 @@ fn a_nearly_full_disk_is_pruned_to_two_and_then_the_save_is_refused_as_out_of_sp
     let disk = disk();
     let mut store = CheckpointStore::open(&disk, DIR, 9).unwrap();
     (1..=5).for_each(|step| drop(save(&mut store, step, None)));
-    disk.set_free_space(64 << 20); // Not the 1.2 bytes more that are needed.
+    disk.set_free_space(256 << 10); // Not the byte more that is needed.
     let error = store.save(&label(6, None), vec![NewFile::bytes("model.safetensors", b"6")]).unwrap_err();
     assert!(is_out_of_space(&error), "{error}");
     assert_eq!(store.checkpoints().steps().unwrap(), [4, 5]);
-    disk.set_free_space(65 << 20);
+    disk.set_free_space(257 << 10);
     save(&mut store, 6, None);
     assert_eq!(store.load_latest().unwrap().checkpoint.unwrap().step(), 6);
+}
+
+#[test]
+fn the_space_asked_for_follows_what_is_written_and_a_last_state_is_tried_without_it() {
+    let disk = disk();
+    let mut store = CheckpointStore::open(&disk, DIR, 2).unwrap();
+    let megabytes = |count: usize| vec![7; count << 20];
+    let file = |content| vec![NewFile::bytes("model.safetensors", content)];
+    let (small, large) = (megabytes(1), megabytes(20));
+    disk.set_free_space(20 << 20);
+    store.save(&label(1, None), file(&small)).unwrap();
+    assert!(is_out_of_space(&store.save(&label(2, None), file(&large)).unwrap_err()));
+    store.save_as(Begin::InAnyCase, &label(2, None), file(&large)).unwrap();
+    assert_eq!(store.checkpoints().steps().unwrap(), [1, 2]);
+}
+
+#[test]
+fn a_directory_that_was_removed_is_made_again_but_not_the_run_around_it() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("run/checkpoints");
+    create_dir_durably(&DISK, &dir).unwrap();
+    let mut store = CheckpointStore::open(&DISK, &dir, 2).unwrap();
+    assert!(!save(&mut store, 1, None).was_dir_gone);
+    fs::remove_dir_all(&dir).unwrap();
+    assert!(save(&mut store, 2, None).was_dir_gone && !save(&mut store, 3, None).was_dir_gone);
+    assert_eq!(store.checkpoints().steps().unwrap(), [2, 3]);
+    fs::remove_dir_all(root.path().join("run")).unwrap();
+    let error = store.save(&label(4, None), vec![NewFile::bytes("model.safetensors", b"4")]).unwrap_err();
+    assert!(error.to_string().contains("run is gone: it was removed or renamed"), "{error}");
+    assert!(!root.path().join("run").exists());
 }
 
 #[test]

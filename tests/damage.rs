@@ -13,7 +13,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::Output;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tiny::{Runs, assert_same, checkpoints, events, experiment, finish, name, newest_acknowledged, stderr};
 
@@ -219,4 +219,76 @@ fn a_disk_that_is_full_at_the_start_leaves_no_run() {
     assert_eq!(refused.err().unwrap().exit_status(), 1);
     assert!(!runs.run("mine").path().exists());
     Launch::create(&DISK, runs.path(), Some("mine"), &experiment(), &Overrides::default()).map(drop).unwrap();
+}
+
+/// Trains `disturbed` while somebody removes `victim` of it behind step 25.
+fn train_while_removing(runs: &Runs, victim: &Path) -> Outcome {
+    let (victim, is_removed) = (victim.to_owned(), AtomicBool::new(false));
+    train_on(runs, move |step, _| {
+        if step >= 25 && !is_removed.swap(true, Ordering::Relaxed) {
+            fs::remove_dir_all(&victim).unwrap();
+        }
+        Answer::Pass
+    })
+}
+
+#[test]
+fn a_removed_directory_of_checkpoints_is_made_again_which_is_said_once() {
+    let runs = Runs::new();
+    let (ending, notes) = train_while_removing(&runs, &runs.run("disturbed").checkpoints_dir());
+    assert_eq!(ending.unwrap(), Ending::Finished);
+    assert_same(&runs.run("disturbed"), &runs.run("undisturbed"));
+    assert_eq!(notes.iter().filter(|note| note.contains("had been removed, with every checkpoint in it; it was made again")).count(), 1);
+    assert_eq!(num_failed_saves(&runs), 0, "{notes:?}");
+}
+
+#[test]
+fn a_run_that_is_removed_while_it_trains_ends_with_what_is_lost_and_warns_once() {
+    let runs = Runs::new();
+    let (ending, notes) = train_while_removing(&runs, runs.run("disturbed").path());
+    let error = ending.unwrap_err();
+    assert_eq!(error.exit_status(), 1);
+    let said = error.to_string();
+    assert!(said.contains("the state after step 60 could not be saved; step 20, saved before, is gone too"), "{said}");
+    assert!(said.contains("disturbed is gone: it was removed or renamed") && !said.contains("safe"), "{said}");
+    assert!(error.hint_text().unwrap().contains("if the run's directory was renamed"), "{said}");
+    assert_eq!(notes.iter().filter(|note| note.contains("checkpoint not saved")).count(), 1, "{notes:?}");
+    assert!(!runs.run("disturbed").path().exists(), "a run that was removed stays removed");
+}
+
+/// A program with `arguments` and the runs' directory, and what it said on stderr.
+fn said_by(program: &Path, runs: &Runs, arguments: &[&str], status: i32) -> String {
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).arg("--runs-dir").arg(runs.path()).env("OMP_NUM_THREADS", "1").stdin(std::process::Stdio::null());
+    stderr(&finish(command, status))
+}
+
+#[test]
+fn whatever_reads_a_run_names_the_damaged_checkpoint_that_it_passes_over() {
+    let runs = Runs::new();
+    finish(runs.start("damaged", &THREE), 0);
+    flip_a_byte(&runs.run("damaged").checkpoints_dir().join("step-000030/model.safetensors"));
+    let out = runs.path().join("out");
+    let programs: [(&Path, &[&str]); 5] = [
+        (Path::new(env!("CARGO_BIN_EXE_evaluate")), &["damaged", "--problems", "1"]),
+        (Path::new(env!("CARGO_BIN_EXE_inspect")), &["damaged"]),
+        (Path::new(env!("CARGO_BIN_EXE_generate")), &["--model", "damaged", "--prompt", "1 + 1 =", "--max-new-tokens", "1"]),
+        (Path::new(env!("CARGO_BIN_EXE_chat")), &["damaged"]),
+        (Path::new(env!("CARGO_BIN_EXE_export")), &["damaged", "--to", "packed", "-o", out.to_str().unwrap()]),
+    ];
+    for (program, arguments) in programs {
+        let said = said_by(program, &runs, arguments, 0);
+        assert!(said.contains("warning: the checkpoint of step 30 is damaged (model.safetensors is not what was written"), "{said}");
+    }
+    assert!(runs.run("damaged").checkpoints_dir().join("step-000030").is_dir(), "reading changes nothing");
+}
+
+#[test]
+fn a_run_whose_only_checkpoint_is_damaged_says_which_file_and_how() {
+    let runs = Runs::new();
+    finish(runs.start("damaged", &["--num-steps", "10"]), 0);
+    truncate(&runs.run("damaged").checkpoints_dir().join("step-000010/model.safetensors"));
+    let said = said_by(Path::new(env!("CARGO_BIN_EXE_evaluate")), &runs, &["damaged"], 2);
+    assert!(said.contains("has no whole checkpoint: step-000010 is damaged: model.safetensors has"), "{said}");
+    assert!(said.contains("hint: ") && !said.contains("wait"), "{said}");
 }

@@ -152,6 +152,17 @@ fn a_missing_or_misshapen_tensor_is_named() {
 }
 
 #[test]
+fn weights_that_are_not_finite_are_refused_by_tensor_and_index() {
+    for (value, shown) in [(f64::NAN, "NaN"), (f64::NEG_INFINITY, "-inf")] {
+        let folder = llama(&|tensors, _| {
+            let _ = tch::no_grad(|| tensors[PROJECTION].get(3).narrow(0, 5, 1).fill_(value));
+        });
+        let message = refused(&folder, &tiny_model());
+        assert!(message.contains(&format!("tensor {PROJECTION} is {shown} at [3, 5]")), "{message}");
+    }
+}
+
+#[test]
 fn weights_that_are_quantized_already_are_refused_unless_nothing_quantizes_them_again() {
     let ternary: Change<'_> = &|tensors, _| {
         let quantized = quantize_weights(&tensors[PROJECTION], WeightQuantizer::TernaryAbsmean).detach();

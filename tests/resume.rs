@@ -4,11 +4,12 @@
 mod tiny;
 
 use bitnet::config::Overrides;
-use bitnet::run::{Manifest, MetricsRow, Observer, StopReason, StopSignal};
+use bitnet::run::{Manifest, MetricsRow, Observer, RunDirectory, StopReason, StopSignal};
 use bitnet::storage::DISK;
 use bitnet::train::{Ending, Launch};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use tiny::{Runs, assert_same, events, experiment, finish, num_steps, stderr, stdout, stop_after};
 
@@ -205,8 +206,8 @@ fn resuming_a_finished_run_does_nothing_and_says_so() {
 fn an_unknown_run_cannot_be_resumed() {
     let runs = Runs::new();
     let output = finish(runs.resume("absent", &[]), 2);
-    assert!(stderr(&output).contains("absent is no run"), "{}", stderr(&output));
-    assert!(stderr(&output).contains("hint: start it without --resume"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("there is no run \"absent\""), "{}", stderr(&output));
+    assert!(stderr(&output).contains("hint: "), "{}", stderr(&output));
     assert!(!runs.run("absent").path().exists());
 }
 
@@ -227,8 +228,8 @@ fn flags_that_would_change_what_a_checkpoint_means_are_refused() {
         (&["--batch-size", "8"], "train.batch_size"),
         (&["--seq-len", "20"], "train.seq_len"),
         (&["--seed", "8"], "seed"),
-        (&["--set", "model.num_hidden_layers=3"], "model"),
-        (&["--set", "data.arithmetic.largest_operand=19"], "data"),
+        (&["--set", "model.num_hidden_layers=3"], "model.num_hidden_layers"),
+        (&["--set", "data.arithmetic.largest_operand=19"], "data.arithmetic.largest_operand"),
         (&["--set", "train.accumulation_steps=2"], "train.accumulation_steps"),
     ];
     for (flags, key) in flags {
@@ -236,6 +237,102 @@ fn flags_that_would_change_what_a_checkpoint_means_are_refused() {
         assert!(stderr(&output).contains(&format!("`{key}` cannot change")), "{}", stderr(&output));
         assert!(before == files_of(&runs), "{flags:?} changed the run");
     }
+}
+
+/// Puts `new` into the place of `old` in the run's config.yaml.
+fn edit_config(run: &RunDirectory, old: &str, new: &str) {
+    let text = fs::read_to_string(run.config_path()).unwrap();
+    assert_eq!(text.matches(old).count(), 1, "{old:?} in {text}");
+    fs::write(run.config_path(), text.replace(old, new)).unwrap();
+}
+
+#[test]
+fn a_config_changed_by_hand_is_refused_as_the_flag_is_and_the_keys_are_named() {
+    let runs = Runs::new();
+    finish(runs.start("mine", &["--num-steps", "10"]), 0);
+    let original = fs::read_to_string(runs.run("mine").config_path()).unwrap();
+    let edits = [
+        ("\nseed: 7\n", "\nseed: 8\n", "`seed` is 8 and was 7"),
+        ("batch_size: 4", "batch_size: 8", "`train.batch_size` is 8 and was 4"),
+        ("seq_len: 16", "seq_len: 20", "`train.seq_len` is 20 and was 16"),
+        ("rope_theta: 10000.0", "rope_theta: 500000.0", "`model.rope_theta` is 500000.0 and was 10000.0"),
+        ("sub_norms: true", "sub_norms: false", "`model.sub_norms` is false and was true"),
+        ("weights: ternary_absmean", "weights: none", "`model.bit_linear.weights` is \"none\" and was \"ternary_absmean\""),
+    ];
+    for (old, new, said) in edits {
+        edit_config(&runs.run("mine"), old, new);
+        let before = files_of(&runs);
+        for flags in [&[][..], &["--num-steps", "20"]] {
+            let output = stderr(&finish(runs.resume("mine", flags), 2));
+            assert!(output.contains("config.yaml was changed by hand: ") && output.contains(said), "{output}");
+            assert!(output.contains("hint: write the old values back") && output.contains("--init-from"), "{output}");
+            assert!(before == files_of(&runs), "{new} changed the run");
+        }
+        fs::write(runs.run("mine").config_path(), &original).unwrap();
+    }
+    finish(runs.resume("mine", &["--num-steps", "20"]), 0);
+}
+
+#[test]
+fn what_may_change_by_hand_is_taken_with_a_word_and_a_comment_without() {
+    let runs = Runs::new();
+    finish(runs.start("mine", &["--num-steps", "10"]), 0);
+    edit_config(&runs.run("mine"), "num_steps: 10", "num_steps: 12 # two more");
+    let output = stderr(&finish(runs.resume("mine", &[]), 0));
+    assert!(output.contains("config.yaml was changed by hand: `train.num_steps` is 12 and was 10"), "{output}");
+    assert_eq!(num_steps(&runs.run("mine")), 12);
+    edit_config(&runs.run("mine"), "num_steps: 12", "num_steps: 12 # all");
+    let output = stderr(&finish(runs.resume("mine", &["--num-steps", "14"]), 0));
+    assert!(!output.contains("by hand"), "{output}");
+}
+
+#[test]
+fn flags_of_a_launch_that_saved_nothing_are_no_change_by_hand() {
+    let runs = Runs::new();
+    finish(runs.start("mine", &["--num-steps", "10"]), 0);
+    let run = runs.run("mine");
+    finish(runs.resume("mine", &["--num-steps", "12"]), 0);
+    fs::remove_dir_all(run.checkpoints_dir().join("step-000012")).unwrap();
+    let output = stderr(&finish(runs.resume("mine", &[]), 0));
+    assert!(output.contains("resuming after step 10") && !output.contains("by hand"), "{output}");
+}
+
+#[test]
+fn a_manifest_that_is_empty_damaged_or_gone_is_said_and_written_anew() {
+    let runs = Runs::new();
+    finish(runs.start("mine", &["--num-steps", "10"]), 0);
+    let path = runs.run("mine").manifest_path();
+    let spoil: [fn(&Path); 3] =
+        [|path| fs::write(path, "").unwrap(), |path| fs::write(path, "run_id: [").unwrap(), |path| fs::remove_file(path).unwrap()];
+    for (spoil, num_steps) in spoil.into_iter().zip(["11", "12", "13"]) {
+        spoil(&path);
+        let output = stderr(&finish(runs.resume("mine", &["--num-steps", num_steps]), 0));
+        assert!(output.contains("warning: ") && output.contains("manifest.yaml") && output.contains("written anew"), "{output}");
+        assert_eq!(Manifest::read(&DISK, &runs.run("mine")).unwrap().launches.len(), 1);
+    }
+}
+
+#[test]
+fn a_run_is_resumed_by_the_start_of_its_id_its_path_or_as_the_newest_of_its_experiment() {
+    let runs = Runs::new();
+    finish(runs.start("first-run", &["--num-steps", "10"]), 0);
+    finish(runs.start("second-run", &["--num-steps", "10"]), 0);
+    let tiny = experiment();
+    let path = runs.run("first-run").path().display().to_string();
+    for (arguments, id) in [
+        (vec!["--run-id", "fir", "--resume", "--num-steps", "11"], "first-run"),
+        (vec!["--run-id", &path, "--resume", "--num-steps", "12"], "first-run"),
+        (vec![tiny.to_str().unwrap(), "--run-id", "second", "--resume", "--num-steps", "13"], "second-run"),
+    ] {
+        let output = finish(runs.command(&arguments), 0);
+        assert_eq!(stdout(&output), format!("{}\n", runs.run(id).path().display()), "{arguments:?}");
+    }
+    let newest = |arguments: &[&str]| stdout(&finish(runs.command(&[arguments, &["--resume", "--num-steps", "14"]].concat()), 0));
+    assert!([newest(&[]), newest(&[tiny.to_str().unwrap()])].iter().all(|path| path.ends_with("-run\n")));
+    let output = stderr(&finish(runs.command(&["arithmetic", "--resume"]), 2));
+    assert!(output.contains("no run of the experiment `arithmetic`") && output.contains("hint: "), "{output}");
+    let output = stderr(&finish(runs.command(&["--run-id", "", "--resume"]), 2));
+    assert!(output.contains("there is no run"), "{output}");
 }
 
 #[test]

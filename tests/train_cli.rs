@@ -24,6 +24,19 @@ fn a_dry_run_prints_a_config_that_loads_back_and_leaves_no_run() {
 }
 
 #[test]
+fn a_dry_run_warns_of_a_need_that_no_machine_has_and_names_what_does_not_fit_the_experiment() {
+    let runs = Runs::new();
+    let said = |flags: &[&str], status| stderr(&finish(runs.start("mine", &[&["--dry-run"], flags].concat()), status));
+    let vast = said(&["--set", "model.hidden_size=262144"], 0);
+    assert!(!cfg!(target_os = "linux") || vast.contains("warning: this needs ") && vast.contains("GiB of memory, and this"), "{vast}");
+    assert!(!said(&[], 0).contains("warning: this needs"));
+    let text = said(&["--data", "x.txt"], 2);
+    assert!(text.contains("--data") && text.contains("the experiment `tiny` learns no text") && text.contains("hint: "), "{text}");
+    let negative = said(&["--learning-rate", "-1"], 2);
+    assert!(negative.contains("--learning-rate -1") && !negative.contains("-- -1"), "{negative}");
+}
+
+#[test]
 fn flags_and_set_become_the_config_of_the_run() {
     let runs = Runs::new();
     let flags = ["--num-steps", "3", "--batch-size", "2", "--seq-len", "20", "--learning-rate", "1e-3", "--seed", "9"];
@@ -217,11 +230,46 @@ fn a_run_whose_losses_are_not_finite_ends_with_1_and_keeps_its_checkpoint() {
     let output = finish(runs.resume("mine", &["--num-steps", "60"]), 1);
     assert!(stderr(&output).contains("5 steps in a row had a loss or gradient that is not finite"), "{}", stderr(&output));
     assert!(stderr(&output).contains("hint: lower train.optimizer.learning_rate"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("the checkpoint of step 10 is intact"), "{}", stderr(&output));
     assert_eq!(stdout(&output), "");
     assert_eq!(read_log::<MetricsRow>(&DISK, &run.metrics_path()).unwrap().rows.last().unwrap().skipped_steps, 5);
     assert!(fs::read_to_string(run.train_log_path()).unwrap().contains("step 11 skipped: loss "));
     assert!(matches!(events(&run).last().unwrap().event, Event::Failed { .. }));
     assert_eq!(fs::read(run.checkpoints_dir().join("step-000010/model.safetensors")).unwrap(), before);
+}
+
+#[test]
+fn a_run_can_begin_with_the_weights_of_another_by_its_name() {
+    let runs = Runs::new();
+    finish(runs.start("first", &["--num-steps", "10"]), 0);
+    finish(runs.start("second", &["--num-steps", "2", "--init-from", "fir"]), 0);
+    let folder = runs.run("first").checkpoints_dir().join("step-000010");
+    assert_eq!(runs.run("second").read_config().unwrap().init_from, Some(folder.display().to_string()));
+    let said = stderr(&finish(runs.start("third", &["--init-from", "nothing-like-it"]), 2));
+    assert!(said.contains("there is no run \"nothing-like-it\""), "{said}");
+}
+
+#[test]
+fn a_run_that_diverged_finishes_and_says_so() {
+    let runs = Runs::new();
+    let output = finish(runs.start("mine", &["--learning-rate", "9", "--set", "train.schedule.second_stage=null"]), 0);
+    assert!(stderr(&output).contains("finished, but it diverged: the loss is "), "{}", stderr(&output));
+    assert!(stderr(&output).contains("hint: lower train.optimizer.learning_rate"), "{}", stderr(&output));
+    let mut status = std::process::Command::new(env!("CARGO_BIN_EXE_check-status"));
+    status.arg("mine").arg("--runs-dir").arg(runs.path());
+    let page = stdout(&finish(status, 0));
+    assert!(page.contains("diverged") && !page.contains("falling"), "{page}");
+}
+
+#[test]
+fn the_smoothed_loss_is_one_number_in_checkpoint_and_status() {
+    let runs = Runs::new();
+    finish(runs.start("mine", &["--num-steps", "12"]), 0);
+    let run = runs.run("mine");
+    let saved = fs::read_to_string(run.checkpoints_dir().join("step-000012/trainer.json")).unwrap();
+    let saved: serde_json::Value = serde_json::from_str(&saved).unwrap();
+    let status = bitnet::run::Status::read(&DISK, &run, 0.0).unwrap();
+    assert_eq!(saved["loss_average"].as_f64(), status.loss_average);
 }
 
 /// Puts finite numbers so large into the first row of the embedding that products with it overflow; the checkpoint is valid.

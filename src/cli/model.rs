@@ -1,9 +1,11 @@
 //! Which model, and how it is loaded.
 
+use super::here::name_from_here;
 use crate::inference::{CacheFormat, Engine, HeadFormat, LoadOptions};
-use crate::run::model_folder;
+use crate::run::{DamagedCheckpoint, model_folder};
 use crate::storage::DISK;
 use crate::{Error, Result};
+use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 
 /// How a model is found and loaded. Its name is an argument of the binary's own.
@@ -31,16 +33,22 @@ pub struct ModelPlace {
 }
 
 impl ModelPlace {
-    /// Where the model that `name` means lies: a run's newest checkpoint, a folder or a GGUF file; one on the Hugging Face hub is fetched,
+    /// Runs lie in `runs_dir`.
+    pub fn below(runs_dir: &Path) -> Self {
+        Self { runs_dir: runs_dir.to_owned() }
+    }
+
+    /// Where the model that `name` means lies: a run's newest whole checkpoint, a newer damaged one being named on stderr, a folder or a GGUF file; one on the Hugging Face hub is fetched,
     /// which is announced on stderr. No name is the newest run.
     ///
     /// # Errors
     /// The user's: there is no such model, or this program was built without the hub.
     pub fn find(&self, name: Option<&str>) -> Result<PathBuf> {
-        match name {
+        let name = name.map(name_from_here);
+        match name.as_deref() {
             Some(path) if Path::new(path).is_file() => Ok(PathBuf::from(path)),
             Some(id) if self.is_on_hub(id) => from_hub(id),
-            _ => model_folder(&DISK, &self.runs_dir, name),
+            _ => model_folder(&DISK, &self.runs_dir, name.as_deref(), &mut say_passed_over),
         }
     }
 
@@ -86,6 +94,11 @@ impl ModelArguments {
         let engine = Engine::load(&path, &options)?;
         Ok((path, engine))
     }
+}
+
+/// Says on stderr that a newer checkpoint is damaged, so that an older one is used.
+pub fn say_passed_over(damaged: &DamagedCheckpoint) {
+    let _ = writeln!(stderr(), "warning: {damaged}"); // nobody reads it: the older one is used all the same
 }
 
 fn from_hub(id: &str) -> Result<PathBuf> {

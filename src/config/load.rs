@@ -100,6 +100,7 @@ impl Source<'_> {
         serde_yaml::from_str::<IgnoredAny>(self.text).map_err(|error| self.error_at(None, &error))?;
         check(schema()?, "", Deserializer::from_str(self.text)).map_err(|stopped| self.error_at(stopped.finding, &stopped.error))?;
         let mut document: Value = serde_yaml::from_str(self.text).map_err(|error| self.error_at(None, &error))?;
+        refuse_text_flags(&document, assignments)?;
         apply(&mut document, schema()?, assignments);
         match check(schema()?, "", &document) {
             Ok(()) => Ok(document),
@@ -149,6 +150,21 @@ impl Source<'_> {
                 None => self.name.clone(),
             },
         }
+    }
+}
+
+/// Files of text mean nothing to an experiment that makes its own problems.
+fn refuse_text_flags(document: &Value, assignments: &[Assignment]) -> Result<()> {
+    let has_text = document.get("data").is_some_and(|data| data.get("text").is_some());
+    let is_of_text = |assignment: &&Assignment| assignment.flag.starts_with("--data ") || assignment.flag.starts_with("--tokenizer ");
+    match assignments.iter().find(is_of_text) {
+        Some(assignment) if !has_text && !assignments.iter().any(|other| other.key == "data") => {
+            let name = document.get("experiment").and_then(Value::as_str).unwrap_or_default();
+            let flag = assignment.flag.split_once(' ').map_or(assignment.flag.as_str(), |(flag, _)| flag);
+            let message = format!("{flag}: the experiment `{name}` learns no text: it makes its own problems");
+            Err(Error::input(message).hint("name an experiment on text, such as tinystories or shakespeare"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -16,19 +16,19 @@ use serde_yaml::{Mapping, Value};
 #[command(next_help_heading = "Experiment")]
 pub struct Overrides {
     /// Optimizer steps of the whole run [key: train.num_steps]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub num_steps: Option<u64>,
     /// Sequences in a micro-batch [key: train.batch_size]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub batch_size: Option<u64>,
     /// Tokens in a sequence [key: train.seq_len]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seq_len: Option<u64>,
     /// Peak learning rate of the first stage [key: train.optimizer.learning_rate]
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true)]
     pub learning_rate: Option<f64>,
     /// Seed of every random number [key: seed]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// Where tensors live [key: device]
     #[arg(long, value_name = "DEVICE")]
@@ -36,8 +36,8 @@ pub struct Overrides {
     /// Type of matrix products [key: precision]
     #[arg(long, value_name = "TYPE")]
     pub precision: Option<Precision>,
-    /// Model folder whose weights a new run starts from [key: init_from]
-    #[arg(long, value_name = "DIR")]
+    /// Model folder whose weights a new run starts from; also a run, or an id on the Hugging Face hub [key: init_from]
+    #[arg(long, value_name = "MODEL")]
     pub init_from: Option<String>,
     /// Files or directories of text to learn from, in place of the experiment's [key: data.text.source]
     #[arg(long, value_name = "PATH", num_args = 1..)]

@@ -228,5 +228,6 @@ fn files_of_text_and_a_tokenizer_take_the_place_of_the_experiments() {
     assert_eq!(*source, crate::config::TextSource::Files(vec!["a.txt".into(), "b".into()]));
     assert_eq!(experiment.tokenizer, crate::config::TokenizerConfig::File("mine/tokenizer.json".into()));
     let error = resolve("experiments/arithmetic", &parse(&["--data", "a.txt"])).unwrap_err();
-    assert!(error.to_string().contains("data"), "{error}");
+    assert!(error.to_string().starts_with("--data: the experiment `arithmetic` learns no text"), "{error}");
+    assert!(error.hint_text().unwrap().contains("tinystories"), "{error}");
 }

@@ -2,12 +2,10 @@
 
 use crate::Result;
 use crate::config::{DataConfig, Experiment, TextSource};
-use crate::run::{EvaluationRow, MetricsRow, RunDirectory, exponential_mean, read_log, run_of_checkpoint};
+use crate::run::{EvaluationRow, LOSS_DECAY, MetricsRow, RunDirectory, exponential_mean, read_log, run_of_checkpoint};
 use crate::storage::FileSystem;
 use std::path::Path;
 
-/// Decay of the mean that stands for the training loss, as plots have it.
-const LOSS_DECAY: f64 = 0.9;
 /// The metric of `eval.csv` that is the held-out loss.
 const HELD_OUT_LOSS: &str = "loss";
 

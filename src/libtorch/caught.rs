@@ -8,6 +8,8 @@ use std::panic::panic_any;
 
 /// How both of libtorch's allocators say that there is no memory left.
 const OUT_OF_MEMORY: [&str; 2] = ["can't allocate memory", "out of memory"];
+/// What arrives where there was none left for a message either: of C++'s allocator, and of libtorch, whose messages are put together late.
+const WORDLESS: [&str; 2] = ["std::bad_alloc", "Error computing Error::what()"];
 
 /// The value, or a panic as tch's operators have it: maths stays readable.
 pub(super) fn raised<T>(result: Result<T>) -> T {
@@ -27,13 +29,19 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
     let text = text.unwrap_or("a panic without a message").replace("\\n", "\n");
     let text = text.trim_start_matches("called `Result::unwrap()` on an `Err` value: Torch(\"");
+    if WORDLESS.iter().any(|sign| text.contains(sign)) {
+        return "out of memory: the system gave no more".to_owned();
+    }
     text.lines().next().unwrap_or_default().trim_end_matches("\")").to_string()
 }
 
 fn with_memory_hint(error: Error) -> Error {
-    let text = error.to_string();
+    let text = error.message();
+    let is_wordless = WORDLESS.iter().any(|sign| text.contains(sign));
+    let error = if is_wordless { Error::ours("out of memory: the system gave no more") } else { error };
+    let text = error.message();
     match error.hint_text().is_none() && OUT_OF_MEMORY.iter().any(|sign| text.contains(sign)) {
-        true => error.hint("lower train.batch_size or train.seq_len (train.accumulation_steps makes up for it), or the model; --dry-run tells what they need"),
+        true => error.hint("lower train.batch_size or train.seq_len (train.accumulation_steps makes up for it), or the model; --dry-run tells what they need, `ulimit -v` what this shell allows"),
         false => error,
     }
 }
@@ -56,6 +64,18 @@ mod tests {
         assert_eq!(error.exit_status(), 1);
         assert!(error.to_string().contains("allocate"), "{error}");
         assert!(error.hint_text().unwrap().contains("train.batch_size"), "{error}");
+    }
+
+    #[test]
+    fn memory_that_is_not_there_for_the_message_either_is_named() {
+        for text in ["<Error computing Error::what()>", "std::bad_alloc"] {
+            let raised = caught::<()>(|| panic_any(format!("called `Result::unwrap()` on an `Err` value: Torch(\"{text}\")")));
+            let returned = caught(|| Err::<(), _>(Error::ours(text).context("libtorch")));
+            for error in [raised.unwrap_err(), returned.unwrap_err()] {
+                assert_eq!((error.message().as_str(), error.exit_status()), ("out of memory: the system gave no more", 1));
+                assert!(error.hint_text().unwrap().contains("ulimit -v"), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -39,8 +39,8 @@ impl InitialWeights {
     /// Those of the folder `dir`, for `model`. Sub-norms that the folder's model does not have begin at one.
     ///
     /// # Errors
-    /// The user's: a file is missing or damaged, a key of config.json says that the folder is of another model, weights are packed, or
-    /// quantized already where `model` would quantize them again.
+    /// The user's: a file is missing or damaged, a key of config.json says that the folder is of another model, weights are not finite,
+    /// packed, or quantized already where `model` would quantize them again.
     pub fn load(dir: &Path, model: &ModelConfig) -> Result<Self> {
         let theirs = read_model_config(dir)?;
         refuse_other_model(&theirs, model, dir)?;
@@ -144,7 +144,20 @@ fn fitting(tensors: &mut BTreeMap<String, Tensor>, name: &str, shape: &[usize]) 
         let message = format!("tensor {name} is {:?} {:?}, expected a floating point type and {wanted:?}", tensor.kind(), tensor.size());
         return Err(Error::input(message).hint(HINT));
     }
-    Ok(tensor.to_kind(Kind::Float))
+    let tensor = tensor.to_kind(Kind::Float);
+    refuse_not_finite(&tensor, name)?;
+    Ok(tensor)
+}
+
+/// One number that is not finite makes every loss so.
+fn refuse_not_finite(tensor: &Tensor, name: &str) -> Result<()> {
+    if bool::try_from(tensor.isfinite().all())? {
+        return Ok(());
+    }
+    let index = Vec::<i64>::try_from(tensor.isfinite().logical_not().nonzero().get(0))?;
+    let value = tensor.f_double_value(&index)?;
+    let message = format!("tensor {name} is {value} at {index:?}: from weights that are not finite nothing is learned");
+    Err(Error::input(message).hint("start from an earlier state of that model"))
 }
 
 /// Looks at one row at a time: of latent weights the first one tells.

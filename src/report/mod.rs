@@ -16,12 +16,12 @@ mod watch;
 
 pub use budget_view::{accelerator_table, budget_view, measured_view};
 pub use model_view::model_view;
-pub use plot::{Curve, PictureFormat, PlotOptions, Point, XAxis, draw_in_terminal, draw_picture};
+pub use plot::{Curve, LOSS, PictureFormat, PlotOptions, Point, XAxis, draw_in_terminal, draw_picture};
 pub use preparation::BytesProgress;
 #[cfg(feature = "torch")]
 pub use progress_bar::TrainingProgress;
 pub use status_view::{run_table, status_view};
 pub use styled::{Emphasis, Styled, stderr_has_colour, stdout_has_colour};
-pub use terminal::{peak_memory_bytes, run_binary, without_controls, write_completions};
+pub use terminal::{peak_memory_bytes, run_binary, total_memory_bytes, without_controls, write_completions};
 pub use units::bytes;
 pub use watch::{stdout_width, watch};

@@ -3,8 +3,8 @@
 use super::fields::{LABEL_WIDTH, push_field};
 use super::samples::sample_lines;
 use super::styled::{Emphasis, Styled, printable, shortened};
-use super::units::{count, duration, number, share};
-use crate::run::{CodesSummary, EvaluationSummary, SampleRow, State, Status};
+use super::units::{count, date, duration, number, share};
+use crate::run::{CodesSummary, EvaluationSummary, SampleRow, State, Status, short_count};
 
 const BAR_WIDTH: usize = 24;
 const UNKNOWN: &str = "-";
@@ -28,37 +28,62 @@ pub fn status_view(status: &Status, width: usize) -> Styled {
     page.text
 }
 
-/// A line for each run under a line of headings, in lines of at most `width` characters.
+/// A line for each run under a line of headings. Where `width` is too narrow, the columns that compare least are left out.
 pub fn run_table(statuses: &[Status], width: usize) -> Styled {
-    let rows: Vec<[String; 7]> = statuses.iter().map(table_row).collect();
-    let headings = ["run", "state", "step", "done", "loss", "tokens/s", "eta"];
-    let widths: [usize; 7] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).chain([headings[column].len()]).max().unwrap_or(0));
-    let others: usize = widths[1..].iter().map(|width| width + 2).sum();
-    let id_width = widths[0].min(width.saturating_sub(others).max(12));
-    let line = |cells: &[String; 7], emphasis: Emphasis, text: &mut Styled| {
-        text.push(Emphasis::Plain, format!("{:id_width$}  ", shortened(&cells[0], id_width)));
-        text.push(emphasis, format!("{:1$}", cells[1], widths[1]));
-        let numbers: String = (2..7).map(|column| format!("  {:>1$}", cells[column], widths[column])).collect();
-        text.push(Emphasis::Plain, numbers).end_line();
-    };
+    let mut columns: Vec<Column> = COLUMNS.iter().map(|(heading, cell)| Column::new(heading, statuses.iter().map(cell))).collect();
+    for heading in LEFT_OUT {
+        let needed: usize = columns.iter().map(|column| column.width + 2).sum();
+        if needed > width + 2 {
+            columns.retain(|column| column.heading != heading);
+        }
+    }
+    let others: usize = columns[1..].iter().map(|column| column.width + 2).sum();
+    let id_width = columns[0].width.min(width.saturating_sub(others).max(12));
     let mut text = Styled::default();
-    line(&headings.map(str::to_owned), Emphasis::Plain, &mut text);
-    rows.iter().zip(statuses).for_each(|(row, status)| line(row, emphasis_of(status.state), &mut text));
+    for row in 0..=statuses.len() {
+        let emphasis = row.checked_sub(1).map_or(Emphasis::Plain, |index| emphasis_of(statuses[index].state));
+        text.push(Emphasis::Plain, format!("{:id_width$}  ", shortened(&columns[0].cells[row], id_width)));
+        text.push(emphasis, format!("{:1$}", columns[1].cells[row], columns[1].width));
+        let numbers: String = columns[2..].iter().map(|column| format!("  {:>1$}", column.cells[row], column.width)).collect();
+        text.push(Emphasis::Plain, numbers).end_line();
+    }
     text
 }
 
-fn table_row(status: &Status) -> [String; 7] {
-    let or_unknown = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
-    [
-        status.id.clone(),
-        status.state.to_string(),
-        count(status.step),
-        or_unknown(status.percent.map(|percent| format!("{percent:.0} %"))),
-        or_unknown(status.loss_average.map(number)),
-        or_unknown(status.tokens_per_second.map(|rate| count(rate.round() as u64))),
-        or_unknown(status.eta_seconds.map(duration)),
-    ]
+/// What a column is called, and what it says of a run. The first two always stay.
+const COLUMNS: [(&str, fn(&Status) -> String); 11] = [
+    ("run", |status| status.id.clone()),
+    ("state", |status| format!("{}{}", status.state, if status.divergence.is_some() { ", diverged" } else { "" })),
+    ("step", |status| count(status.step)),
+    ("done", |status| or_unknown(status.percent.map(|percent| format!("{percent:.0} %")))),
+    ("loss", |status| or_unknown(status.loss_average.map(number))),
+    ("held out", |status| or_unknown(status.held_out_loss.map(number))),
+    ("params", |status| or_unknown(status.num_parameters.map(short_count))),
+    ("experiment", |status| or_unknown(status.experiment.as_deref().map(printable))),
+    ("begun", |status| or_unknown(status.started_unix_time.and_then(date))),
+    ("tokens/s", |status| or_unknown(status.tokens_per_second.map(|rate| count(rate.round() as u64)))),
+    ("eta", |status| or_unknown(status.eta_seconds.map(duration))),
+];
+/// In this order, until the table fits.
+const LEFT_OUT: [&str; 6] = ["tokens/s", "begun", "experiment", "eta", "params", "step"];
+
+struct Column {
+    heading: &'static str,
+    /// The heading, and one of each run.
+    cells: Vec<String>,
+    width: usize,
+}
+
+impl Column {
+    fn new(heading: &'static str, cells: impl Iterator<Item = String>) -> Self {
+        let cells: Vec<String> = std::iter::once(heading.to_owned()).chain(cells).collect();
+        let width = cells.iter().map(|cell| cell.chars().count()).max().unwrap_or_default();
+        Self { heading, cells, width }
+    }
+}
+
+fn or_unknown(text: Option<String>) -> String {
+    text.unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
 fn emphasis_of(state: State) -> Emphasis {
@@ -84,8 +109,9 @@ impl Page {
         let id = shortened(&status.id, self.width.saturating_sub(12).max(10));
         self.text.push(Emphasis::Bold, id).push(Emphasis::Plain, "  ");
         self.text.push(emphasis_of(status.state), status.state.to_string()).end_line();
-        if let Some(reason) = &status.reason {
-            self.field("why", &printable(reason));
+        for line in status.reason.iter().flat_map(|reason| reason.lines()) {
+            let (label, text) = line.strip_prefix("hint: ").map_or(("why", line), |hint| ("hint", hint));
+            self.field(label, &printable(text)); // events of older versions hold the hint too
         }
         let mut progress = format!("step {}", count(status.step));
         if let (Some(num_steps), Some(percent)) = (status.num_steps, status.percent) {
@@ -99,6 +125,9 @@ impl Page {
 
     fn training(&mut self, status: &Status) {
         self.field("loss", &loss_text(status));
+        if let Some(divergence) = &status.divergence {
+            self.field("diverged", divergence);
+        }
         let rows = [("learning rate", status.learning_rate), ("weight decay", status.weight_decay), ("gradient norm", status.grad_norm)];
         for (label, value) in rows {
             self.field(label, &value.map_or(UNKNOWN.to_owned(), number));
@@ -161,7 +190,7 @@ impl Page {
 fn loss_text(status: &Status) -> String {
     let Some(average) = status.loss_average else { return UNKNOWN.to_owned() };
     let last = status.loss.map_or("not finite".to_owned(), number);
-    let trend = status.loss_trend_per_1000_steps.map_or(String::new(), |slope| match slope {
+    let trend = status.loss_trend_per_1000_steps.filter(|_| status.divergence.is_none()).map_or(String::new(), |slope| match slope {
         0.0 => ", level".to_owned(),
         ..0.0 => format!(", falling by {} in 1,000 steps", number(-slope)),
         _ => format!(", rising by {} in 1,000 steps", number(slope)),

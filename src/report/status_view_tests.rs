@@ -47,12 +47,36 @@ fn no_line_is_wider_than_the_window() {
 }
 
 #[test]
-fn the_table_has_a_line_for_each_run() {
+fn the_table_compares_runs() {
+    let mut first = status();
+    (first.held_out_loss, first.num_parameters, first.experiment) = (Some(0.7), Some(4_965_120), Some("arithmetic".to_owned()));
+    first.started_unix_time = Some(1_700_000_000.0);
     let mut failed = status();
     (failed.id, failed.state, failed.loss_average, failed.eta_seconds) = ("other".to_owned(), State::Failed, None, None);
-    let table = run_table(&[status(), failed], 100).render(false);
+    let table = run_table(&[first.clone(), failed.clone()], 140).render(false);
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[0], ["run", "state", "step", "done", "loss", "tokens/s", "eta"]);
-    assert_eq!(lines[1], ["mine", "running", "1,200", "50", "%", "0.600", "8,192", "10", "min", "00", "s"]);
-    assert_eq!(lines[2], ["other", "failed", "1,200", "50", "%", "-", "8,192", "-"]);
+    let date = super::super::units::date(1_700_000_000.0).unwrap();
+    assert_eq!(lines[0].join(" "), "run state step done loss held out params experiment begun tokens/s eta");
+    assert_eq!(lines[1].join(" "), format!("mine running 1,200 50 % 0.600 0.700 5M arithmetic {date} 8,192 10 min 00 s"));
+    assert_eq!(lines[2].join(" "), "other failed 1,200 50 % - - - - - 8,192 -");
+    let narrow = run_table(&[first, failed], 60).render(false);
+    assert!(narrow.starts_with("run    state     step  done   loss  held out  params\n") && narrow.contains("0.700"), "{narrow}");
+    assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
+}
+
+#[test]
+fn a_run_that_diverged_is_not_called_falling() {
+    let mut status = status();
+    status.divergence = Some("the loss is 7076.00, where it began at 4.96 and guessing has 4.16".to_owned());
+    let page = status_view(&status, 100).render(false);
+    assert!(page.contains("diverged       the loss is 7076.00") && !page.contains("falling"), "{page}");
+    assert!(run_table(&[status], 100).render(false).contains("running, diverged"));
+}
+
+#[test]
+fn a_reason_with_its_hint_has_a_line_for_each() {
+    let mut status = status();
+    (status.state, status.reason) = (State::Failed, Some("5 steps were not finite\nhint: lower the rate".to_owned()));
+    let page = status_view(&status, 80).render(false);
+    assert!(page.contains("why            5 steps were not finite\nhint           lower the rate\n"), "{page}");
 }

@@ -13,6 +13,12 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// `2026-11-30`, by the clock of this machine; none of a time that no calendar has.
+pub fn date(unix_time: f64) -> Option<String> {
+    let time = jiff::Timestamp::from_second(unix_time as i64).ok()?;
+    Some(time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d").to_string())
+}
+
 /// `2,400`.
 pub fn count(count: u64) -> String {
     let digits = count.to_string();

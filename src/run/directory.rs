@@ -1,6 +1,6 @@
 //! The names of everything in a run's directory, and its creation.
 
-use super::{Checkpoint, Checkpoints, check_run_id};
+use super::{Checkpoint, Checkpoints, DamagedCheckpoint, check_run_id};
 use crate::config::{Experiment, Overrides, resolve};
 use crate::storage::{FileSystem, Lock, create_dir_durably, write_atomically};
 use crate::{Context, Error, Result};
@@ -61,16 +61,29 @@ impl RunDirectory {
         Ok(resolve(self.config_path(), &Overrides::default())?.experiment)
     }
 
-    /// The newest checkpoint that is whole. Needs no lock and changes nothing.
+    /// The newest checkpoint that is whole; `passed_over` hears of every newer one that is not. Needs no lock and changes nothing.
     ///
     /// # Errors
-    /// There is none yet.
-    pub fn newest_checkpoint(&self, fs: &dyn FileSystem) -> Result<Checkpoint> {
+    /// There is none yet, or none that is whole.
+    pub fn newest_checkpoint(&self, fs: &dyn FileSystem, passed_over: &mut dyn FnMut(&DamagedCheckpoint)) -> Result<Checkpoint> {
         let latest = Checkpoints::new(fs, self.checkpoints_dir()).latest()?;
-        latest.checkpoint.ok_or_else(|| {
-            Error::input(format!("{} has no whole checkpoint yet", self.path.display()))
-                .hint("wait for the first one, or let it train for longer")
-        })
+        match latest.checkpoint {
+            Some(checkpoint) => {
+                latest.damaged.iter().for_each(passed_over);
+                Ok(checkpoint)
+            }
+            None => Err(self.no_checkpoint(&latest.damaged)),
+        }
+    }
+
+    fn no_checkpoint(&self, damaged: &[DamagedCheckpoint]) -> Error {
+        let path = self.path.display();
+        if damaged.is_empty() {
+            return Error::input(format!("{path} has no checkpoint yet")).hint("wait for the first one, or let it train for longer");
+        }
+        let each = damaged.iter().map(|one| format!("{} is damaged: {}", RunDirectory::new(&one.path).id(), one.reason));
+        Error::input(format!("{path} has no whole checkpoint: {}", each.collect::<Vec<_>>().join("; ")))
+            .hint(format!("bring the files back from a copy; train --run-id {} --resume begins again at step 0", self.id()))
     }
 
     /// The directory itself.

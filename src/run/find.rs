@@ -1,6 +1,6 @@
 //! From what a user types to a run: an id, a unique beginning of one, a path, or nothing. What a run holds is the business of `status`.
 
-use super::{Manifest, RunDirectory};
+use super::{DamagedCheckpoint, Manifest, RunDirectory, check_run_id};
 use crate::storage::{EntryKind, FileSystem};
 use crate::{Context, Error, Result};
 use std::io::ErrorKind;
@@ -10,6 +10,8 @@ use std::time::UNIX_EPOCH;
 /// Stands for the newest run, unless a run has this id.
 const NEWEST: &str = "latest";
 const START_ONE: &str = "start one with: just train-simple";
+/// What makes a directory a model folder.
+const MODEL_CONFIG: &str = "config.json";
 /// So many ids a message names.
 const MAX_NAMED: usize = 5;
 
@@ -37,16 +39,58 @@ pub fn find_run(fs: &dyn FileSystem, runs_dir: &Path, name: Option<&str>) -> Res
 }
 
 /// The model that `name` means: a folder at that path, a checkpoint's among them, a GGUF file, or the newest whole checkpoint of a run, as [`find_run`]
-/// finds it.
+/// finds it; `passed_over` hears of every newer one that is damaged.
 ///
 /// # Errors
-/// Those of [`find_run`], and a run without a whole checkpoint.
-pub fn model_folder(fs: &dyn FileSystem, runs_dir: &Path, name: Option<&str>) -> Result<PathBuf> {
+/// Those of [`find_run`], a directory that is neither a model nor a run, and a run without a whole checkpoint.
+pub fn model_folder(
+    fs: &dyn FileSystem,
+    runs_dir: &Path,
+    name: Option<&str>,
+    passed_over: &mut dyn FnMut(&DamagedCheckpoint),
+) -> Result<PathBuf> {
     let is_file = |path: &Path| path.extension().is_some_and(|extension| extension == "gguf") && path.is_file();
-    if let Some(path) = name.map(Path::new).filter(|path| path.join("config.json").is_file() || is_file(path)) {
+    if let Some(path) = name.map(Path::new).filter(|path| path.join(MODEL_CONFIG).is_file() || is_file(path)) {
         return Ok(path.to_path_buf());
     }
-    Ok(find_run(fs, runs_dir, name)?.newest_checkpoint(fs)?.path().to_path_buf())
+    let run = find_run(fs, runs_dir, name).map_err(|error| name.and_then(|name| no_model(Path::new(name))).unwrap_or(error))?;
+    Ok(run.newest_checkpoint(fs, passed_over)?.path().to_path_buf())
+}
+
+/// What is wrong with a path that is there, or was meant to be, and holds no model; none where a run may have been meant.
+fn no_model(path: &Path) -> Option<Error> {
+    const HINT: &str = "a model folder holds config.json, model.safetensors and tokenizer.json";
+    let shown = path.display();
+    if path.is_dir() {
+        let lack = match path.join(MODEL_CONFIG).symlink_metadata() {
+            Ok(_) => "its config.json is no regular file",
+            Err(_) => "it has no config.json",
+        };
+        return Some(Error::input(format!("{shown} is neither a model folder nor a run: {lack}, nor logs/")).hint(HINT));
+    }
+    let is_path = path.components().count() > 1 || path.is_absolute();
+    is_path.then(|| Error::input(format!("{shown} does not exist, and no run has such an id")).hint(HINT))
+}
+
+/// The run to go on with: by id, also one whose creation was cut short, else as [`find_run`]; without a name the newest, of `experiment`
+/// if one is given by its name.
+///
+/// # Errors
+/// The user's: there is none.
+pub fn run_to_resume(fs: &dyn FileSystem, runs_dir: &Path, name: Option<&str>, experiment: Option<&str>) -> Result<RunDirectory> {
+    match (name, experiment) {
+        (Some(id), _) if check_run_id(id).is_ok() && runs_dir.join(id).is_dir() => Ok(RunDirectory::new(runs_dir.join(id))),
+        (None, Some(experiment)) => newest_run_of(fs, runs_dir, experiment),
+        (name, _) => find_run(fs, runs_dir, name),
+    }
+}
+
+fn newest_run_of(fs: &dyn FileSystem, runs_dir: &Path, experiment: &str) -> Result<RunDirectory> {
+    let is_of = |run: &RunDirectory| run.read_config().is_ok_and(|config| config.experiment == experiment);
+    list_runs(fs, runs_dir)?.into_iter().rev().find(is_of).ok_or_else(|| {
+        Error::input(format!("there is no run of the experiment `{experiment}` in {}", runs_dir.display()))
+            .hint(format!("start one with: train {experiment}"))
+    })
 }
 
 /// The run and the step of the checkpoint at `path`; none where it is no checkpoint of a run.

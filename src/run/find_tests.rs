@@ -90,3 +90,20 @@ fn no_runs_at_all_say_how_to_start_one() {
         assert!(list_runs(&DISK, runs_dir).unwrap().is_empty());
     }
 }
+
+#[test]
+fn a_directory_that_holds_no_model_is_told_what_it_lacks() {
+    let dir = runs(&[("mine", 1)]);
+    let folder = dir.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let said = |path: &Path| {
+        let error = model_folder(&DISK, dir.path(), path.to_str(), &mut |_| {}).unwrap_err();
+        assert_eq!(error.exit_status(), 2);
+        error.to_string()
+    };
+    assert!(said(&folder).contains("folder is neither a model folder nor a run: it has no config.json"), "{}", said(&folder));
+    fs::create_dir(folder.join("config.json")).unwrap();
+    assert!(said(&folder).contains("its config.json is no regular file"), "{}", said(&folder));
+    assert!(said(&folder.join("nowhere")).contains("nowhere does not exist"));
+    assert!(said(Path::new("nine")).contains("hint: there is mine"));
+}

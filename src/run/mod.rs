@@ -2,6 +2,7 @@
 //! that is derived from them; how a file is made durable is the business of `storage`.
 
 mod active;
+mod average;
 mod checkpoints;
 mod directory;
 mod find;
@@ -16,16 +17,17 @@ mod stop;
 mod tests;
 
 pub use active::{ActiveRun, unix_time};
+pub use average::{ExponentialMean, LOSS_DECAY, LOSS_HALF_LIFE, exponential_mean};
 pub use checkpoints::{
-    Checkpoint, CheckpointLabel, CheckpointStore, Checkpoints, CompleteRecord, DamagedCheckpoint, FileRecord, Fingerprints, Latest,
+    Begin, Checkpoint, CheckpointLabel, CheckpointStore, Checkpoints, CompleteRecord, DamagedCheckpoint, FileRecord, Fingerprints, Latest,
     NewFile, SaveOutcome,
 };
 pub use directory::RunDirectory;
-pub use find::{find_run, list_runs, model_folder, no_runs, run_of_checkpoint};
+pub use find::{find_run, list_runs, model_folder, no_runs, run_of_checkpoint, run_to_resume};
 pub use id::{check_run_id, default_run_id, short_count};
 pub use logs::{Log, LogContent, LogFormat, LogRow, RunLogs, read_log};
 pub use manifest::{GitState, Launch, Manifest, Peak, StartingWeights};
 pub use metrics::{CodesRow, EvaluationRow, Event, EventRow, MetricsRow, SampleRow};
 pub use observer::{Observer, Silent};
-pub use status::{CheckpointSummary, CodesSummary, EvaluationSummary, State, Status, exponential_mean};
+pub use status::{CheckpointSummary, CodesSummary, EvaluationSummary, State, Status};
 pub use stop::{StopReason, StopSignal};

@@ -1,11 +1,13 @@
 //! From an experiment to a trainer: a new run, or an old one that goes on. Config and manifest are on disk before anything slow.
 
+use super::continuity::{compare_by_hand, refuse_other_data, refuse_other_experiment, refuse_other_state};
 use super::network::Network;
 use super::peak::peak_of;
 use super::plan::Plan;
 use super::save::{Constants, switch_step};
 use super::trainer::{Ending, Trainer};
 use crate::config::{Experiment, Overrides, Resolved, resolve};
+use crate::error::Fault;
 use crate::libtorch;
 use crate::model::{InitialWeights, describe_device, select_device};
 use crate::run::{
@@ -87,19 +89,25 @@ impl<'fs> Launch<'fs> {
         if from_step.is_none() && self.initial.is_none() {
             self.initial = initial_weights(&self.experiment)?; // a run that was stopped before its first checkpoint begins anew
         }
-        let notes = self.opening_notes(&latest);
+        let (mut manifest, manifest_warning) = self.read_manifest()?;
+        if let Some(saved) = &self.saved {
+            self.notes.extend(compare_by_hand(self.fs, &self.directory, &manifest, latest.checkpoint.as_ref(), saved)?);
+        }
+        let mut notes = self.opening_notes(&latest);
         if from_step.is_some_and(|step| step >= self.experiment.train.num_steps) {
             return self.nothing_to_do(from_step.unwrap_or(0), checkpoints, &notes, observer);
         }
-        latest.checkpoint.iter().try_for_each(|checkpoint| refuse_other_data(&plan.constants, checkpoint))?;
-        self.write_changed_config()?;
+        latest.checkpoint.iter().try_for_each(|checkpoint| refuse_other_data(&plan.constants.fingerprints, checkpoint))?;
+        notes.extend(manifest_warning);
         let peak = peak_of(self.device, self.experiment.precision)?;
-        self.write_manifest(&plan.constants, from_step, &peak)?;
+        manifest.launches.push(self.record(&plan.constants, from_step, &peak));
+        manifest.write(self.fs, &self.directory)?; // before the config, so that every config of ours has its hash there
+        self.write_changed_config()?;
         let mut run = ActiveRun::open(self.fs, self.directory, self.lock, checkpoints, from_step.unwrap_or(0))?;
         run.event(from_step.unwrap_or(0), Event::Started { process_id: std::process::id() });
         let network = Network::new(&self.experiment, self.device)
             .and_then(|network| self.initial.iter().try_for_each(|weights| network.begin_with(weights)).map(|()| network))
-            .inspect_err(|error| run.event(from_step.unwrap_or(0), Event::Failed { reason: error.to_string() }))?;
+            .inspect_err(|error| run.event(from_step.unwrap_or(0), Event::Failed { reason: error.message() }))?;
         Trainer::new(self.experiment, plan, run, network, stop, observer).with_peak(&peak).run(latest.checkpoint.as_ref(), &notes)
     }
 
@@ -131,10 +139,7 @@ impl<'fs> Launch<'fs> {
     /// What a person should hear before the first step.
     fn opening_notes(&self, latest: &Latest) -> Vec<String> {
         let mut notes = self.notes.clone();
-        notes.extend(latest.damaged.iter().map(|damaged| {
-            let (step, reason, path) = (damaged.step, &damaged.reason, damaged.path.display());
-            format!("warning: the checkpoint of step {step} is damaged ({reason}) and not used; it is now {path}")
-        }));
+        notes.extend(latest.damaged.iter().map(|damaged| format!("warning: {damaged}; it is now {}", damaged.path.display())));
         notes.extend(self.initial.iter().flat_map(|weights| weights.notes().iter().cloned()));
         if self.saved.is_some() {
             let step = latest.checkpoint.as_ref().map(Checkpoint::step);
@@ -145,13 +150,26 @@ impl<'fs> Launch<'fs> {
         notes
     }
 
-    /// Adds this start to the manifest.
-    fn write_manifest(&self, constants: &Constants, resumed_from_step: Option<u64>, peak: &Peak) -> Result<()> {
-        let mut manifest = match self.directory.manifest_path().is_file() {
-            true => Manifest::read(self.fs, &self.directory)?,
-            false => Manifest::new(self.directory.id()),
+    /// The manifest of the launches before. Where there is none, or what is there cannot be read, a new one, and what to say of that.
+    fn read_manifest(&self) -> Result<(Manifest, Option<String>)> {
+        let path = self.directory.manifest_path();
+        let read = match path.is_file() {
+            true => Manifest::read(self.fs, &self.directory),
+            false => Err(Error::input(format!("{} is missing", path.display()))),
         };
-        manifest.launches.push(run::Launch {
+        match read {
+            Ok(manifest) => Ok((manifest, None)),
+            Err(error) if error.fault() == Fault::Ours => Err(error), // the disk's refusal says nothing of what is there
+            Err(error) => {
+                let warning = format!("warning: {error}; it is written anew, without the launches before this one");
+                Ok((Manifest::new(self.directory.id()), self.saved.is_some().then_some(warning)))
+            }
+        }
+    }
+
+    /// This start, for the manifest.
+    fn record(&self, constants: &Constants, resumed_from_step: Option<u64>, peak: &Peak) -> run::Launch {
+        run::Launch {
             unix_time: run::unix_time() as u64,
             command: std::env::args().collect(),
             resumed_from_step,
@@ -170,8 +188,7 @@ impl<'fs> Launch<'fs> {
             num_parameters: self.experiment.model.num_parameters() as u64,
             config_hash: constants.fingerprints.config.clone(),
             data_fingerprint: constants.fingerprints.data.clone(),
-        });
-        manifest.write(self.fs, &self.directory)
+        }
     }
 }
 
@@ -201,44 +218,4 @@ fn refuse_no_run(directory: &RunDirectory) -> Result<()> {
         false => format!("start it without --resume: --run-id {id}"),
     };
     Err(Error::input(format!("{path} is no run: it has no config.yaml")).hint(hint))
-}
-
-/// A version that draws other problems cannot go on; the run stays as it is.
-fn refuse_other_data(constants: &Constants, checkpoint: &Checkpoint) -> Result<()> {
-    if constants.fingerprints.data == checkpoint.fingerprints().data {
-        return Ok(());
-    }
-    let message = format!("{}: the data are not those that it was trained on", checkpoint.path().display());
-    Err(Error::input(message).hint("this version draws other problems; start a new run"))
-}
-
-/// `--resume` with an experiment that is not the run's is a mix-up.
-fn refuse_other_experiment(saved: &Experiment, named: &Path, id: &str) -> Result<()> {
-    let named = resolve(named, &Overrides::default())?.experiment.experiment;
-    if named == saved.experiment {
-        return Ok(());
-    }
-    let message = format!("run {id} is of the experiment `{}`, not of `{named}`", saved.experiment);
-    Err(Error::input(message).hint(format!("name its experiment: train {} --run-id {id} --resume", saved.experiment)))
-}
-
-/// What a checkpoint's tensors and position mean must not change under it.
-fn refuse_other_state(saved: &Experiment, wanted: &Experiment) -> Result<()> {
-    let differs = [
-        ("seed", saved.seed != wanted.seed),
-        ("init_from", saved.init_from != wanted.init_from),
-        ("model", saved.model != wanted.model),
-        ("tokenizer", saved.tokenizer != wanted.tokenizer),
-        ("data", saved.data != wanted.data),
-        ("train.batch_size", saved.train.batch_size != wanted.train.batch_size),
-        ("train.accumulation_steps", saved.train.accumulation_steps != wanted.train.accumulation_steps),
-        ("train.seq_len", saved.train.seq_len != wanted.train.seq_len),
-    ];
-    match differs.iter().find(|(_, differs)| *differs) {
-        Some((key, _)) => {
-            let message = format!("`{key}` cannot change when a run is resumed: its checkpoints would mean something else");
-            Err(Error::input(message).hint("leave the flag out, or start a new run under another --run-id"))
-        }
-        None => Ok(()),
-    }
 }

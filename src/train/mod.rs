@@ -2,6 +2,7 @@
 //! `optimizer`, what is on disk that of `run`.
 
 mod codes;
+mod continuity;
 mod evaluation;
 mod late;
 mod launch;

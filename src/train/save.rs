@@ -3,7 +3,7 @@
 use super::trainer::Trainer;
 use crate::config::{Experiment, TokenIds};
 use crate::libtorch::{TensorFile, load_tensors};
-use crate::run::{Checkpoint, CheckpointLabel, Event, Fingerprints, NewFile};
+use crate::run::{Begin, Checkpoint, CheckpointLabel, Event, Fingerprints, NewFile};
 use crate::schedule::first_stage_steps;
 use crate::storage::is_out_of_space;
 use crate::tasks::Task;
@@ -16,10 +16,12 @@ const WEIGHTS: &str = "model.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const CODES: &str = "codes.safetensors";
 const PROGRESS: &str = "trainer.json";
+/// The resolved experiment, as it was when the state was saved: what a config.yaml that was changed by hand is compared with.
+pub(super) const EXPERIMENT: &str = "experiment.yaml";
 
 /// The files that are the same in every checkpoint of a run, and what a state depends on.
 pub(super) struct Constants {
-    files: [(&'static str, Vec<u8>); 3],
+    files: [(&'static str, Vec<u8>); 4],
     pub(super) fingerprints: Fingerprints,
 }
 
@@ -30,8 +32,10 @@ impl Constants {
         let config = serde_json::to_vec_pretty(&experiment.model.to_hugging_face(tokens)?)?;
         let generation = serde_json::to_vec_pretty(&generation_config(experiment, tokenizer)?)?;
         let tokenizer = tokenizer.to_json()?.into_bytes();
-        let fingerprints = Fingerprints { config: hash(experiment.to_yaml()?.as_bytes()), tokenizer: hash(&tokenizer), data };
-        let files = [("config.json", config), ("generation_config.json", generation), ("tokenizer.json", tokenizer)];
+        let resolved = experiment.to_yaml()?.into_bytes();
+        let fingerprints = Fingerprints { config: hash(&resolved), tokenizer: hash(&tokenizer), data };
+        let files =
+            [("config.json", config), ("generation_config.json", generation), ("tokenizer.json", tokenizer), (EXPERIMENT, resolved)];
         Ok(Self { files, fingerprints })
     }
 }
@@ -75,10 +79,10 @@ impl Trainer<'_> {
             self.retry_save_at = Some(step + 1); // a state that may be lost must not push out one that is known to be good
             return Ok(());
         }
-        if let Err(error) = self.write_checkpoint() {
+        if let Err(error) = self.write_checkpoint(Begin::IfThereIsRoom) {
             let pause = (self.experiment.checkpoints.every / 10).max(1);
             self.retry_save_at = Some(step + pause);
-            self.note(&format!("warning: checkpoint not saved: {error}; training goes on and tries again in {pause} steps"));
+            self.note_failed_save(&format!("warning: checkpoint not saved: {error}; training goes on and tries again every {pause} steps"));
             self.run.event(step, Event::SaveFailed { reason: error.to_string() });
         }
         Ok(())
@@ -88,6 +92,12 @@ impl Trainer<'_> {
         step.is_multiple_of(self.experiment.checkpoints.every)
             || self.retry_save_at == Some(step)
             || switch_step(&self.experiment) == Some(step)
+    /// The first of several in a row is for the terminal too; the log has each.
+    fn note_failed_save(&mut self, message: &str) {
+        match std::mem::replace(&mut self.is_saving, false) {
+            true => self.note(message),
+            false => self.run.note(self.progress.step, message),
+        }
     }
 
     /// Saves the state that the run is left with, unless it is on disk already.
@@ -95,21 +105,37 @@ impl Trainer<'_> {
     /// # Errors
     /// It could not be saved; every older checkpoint is whole.
     pub(super) fn save_before_leaving(&mut self) -> Result<()> {
-        if self.saved_step == Some(self.progress.step) {
+        let step = self.progress.step;
+        if self.saved_step == Some(step) && self.is_there(step) {
             return Ok(());
         }
-        let step = self.progress.step;
-        self.write_checkpoint().map_err(|error| {
-            let kept = self.saved_step.map_or("no checkpoint was saved before".to_string(), |saved| format!("step {saved} is safe"));
-            let hint = match is_out_of_space(&error) {
-                true => "free disk space, then go on from there with --resume",
-                false => "go on from there with --resume",
-            };
+        self.write_checkpoint(Begin::InAnyCase).map_err(|error| {
+            let (kept, hint) = self.what_is_left(&error);
             error.context(format!("the state after step {step} could not be saved; {kept}")).hint(hint)
         })
     }
 
-    fn write_checkpoint(&mut self) -> Result<()> {
+    /// What of the run is still on disk when its last state could not be saved, and what to do then.
+    fn what_is_left(&self, error: &Error) -> (String, &'static str) {
+        match self.saved_step {
+            Some(saved) if self.is_there(saved) && is_out_of_space(error) => {
+                (format!("step {saved} is safe"), "free disk space, then go on from there with --resume")
+            }
+            Some(saved) if self.is_there(saved) => (format!("step {saved} is safe"), "go on from there with --resume"),
+            Some(saved) if !self.run.directory.path().exists() => (
+                format!("step {saved}, saved before, is gone too"),
+                "if the run's directory was renamed, go on with it under its new name; else the run is lost",
+            ),
+            Some(saved) => (format!("step {saved}, saved before, is gone too"), "no state of this run is left; --resume begins it anew"),
+            None => ("no checkpoint was saved before".to_owned(), "--resume begins the run anew"),
+        }
+    }
+
+    fn is_there(&self, step: u64) -> bool {
+        self.run.checkpoints.checkpoints().path_of(step).exists()
+    }
+
+    fn write_checkpoint(&mut self, begin: Begin) -> Result<()> {
         let (weights, optimizer) = (self.network.weights_file()?, self.network.optimizer_file()?);
         let codes = TensorFile::new(self.codes.tensors())?;
         let progress = serde_json::to_vec_pretty(&self.progress)?;
@@ -125,12 +151,16 @@ impl Trainer<'_> {
         };
         self.run.sync()?;
         self.is_recording = true;
-        let outcome = self.run.checkpoints.save(&label, files)?;
-        self.retry_save_at = None;
+        let outcome = self.run.checkpoints.save_as(begin, &label, files)?;
+        (self.retry_save_at, self.is_saving) = (None, true);
         self.saved_step = Some(self.progress.step);
         let name = outcome.checkpoint.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         self.run.note(self.progress.step, &format!("saved {name}"));
         self.run.event(self.progress.step, Event::Saved { checkpoint: name });
+        if outcome.was_dir_gone {
+            let dir = self.run.directory.checkpoints_dir();
+            self.note(&format!("warning: {} had been removed, with every checkpoint in it; it was made again", dir.display()));
+        }
         if let Some(error) = outcome.prune_failure {
             self.note(&format!("warning: older checkpoints could not be removed: {error}"));
         }

@@ -29,6 +29,8 @@ pub struct Trainer<'a> {
     pub(super) saved_step: Option<u64>,
     /// When a failed save is tried again.
     pub(super) retry_save_at: Option<u64>,
+    /// Whether the last save worked, or none was tried; of several failures in a row the terminal hears once.
+    pub(super) is_saving: bool,
     /// Whether the last row could be written; else rows wait in memory for the next save.
     pub(super) is_recording: bool,
     /// Whether a step's loss is read after the next was launched, so that a GPU never waits for the host.
@@ -68,7 +70,7 @@ impl<'a> Trainer<'a> {
         observer: &'a mut dyn Observer,
     ) -> Self {
         let (codes, progress) = (CodeRecord::default(), Progress::default());
-        let (held_out_loss, saved_step, retry_save_at, is_recording) = (None, None, None, true);
+        let (held_out_loss, saved_step, retry_save_at, is_saving, is_recording) = (None, None, None, true, true);
         let (step_seconds, num_steps_here, pending, last_read) = (0.0, 0, None, None);
         let reads_late = matches!(network.decoder.device(), Device::Cuda(_));
         Self {
@@ -81,6 +83,7 @@ impl<'a> Trainer<'a> {
             held_out_loss,
             saved_step,
             retry_save_at,
+            is_saving,
             is_recording,
             reads_late,
             pending,
@@ -117,7 +120,7 @@ impl<'a> Trainer<'a> {
         let event = match &ending {
             Ok(Ending::Finished | Ending::AlreadyFinished) => Event::Finished,
             Ok(Ending::Stopped(reason)) => Event::Stopped { reason: reason.name().into() },
-            Err(error) => Event::Failed { reason: error.to_string() },
+            Err(error) => Event::Failed { reason: error.message() },
         };
         self.run.event(self.progress.step, event);
         let _ = self.run.sync(); // the last rows and the event; how the run ended is known without them
@@ -223,7 +226,11 @@ impl<'a> Trainer<'a> {
             return Ok(());
         }
         let message = format!("{limit} steps in a row had a loss or gradient that is not finite (train.max_skipped_steps: {limit})");
-        Err(Error::ours(message).hint("lower train.optimizer.learning_rate and resume: the last checkpoint is intact"))
+        let hint = match self.saved_step {
+            Some(saved) => format!("lower train.optimizer.learning_rate and resume: the checkpoint of step {saved} is intact"),
+            None => "no checkpoint was saved: lower train.optimizer.learning_rate and resume, which begins at step 0".to_owned(),
+        };
+        Err(Error::ours(message).hint(hint))
     }
 
     fn record_codes(&mut self) {

@@ -4,19 +4,19 @@
 
 #[path = "../damage.rs"]
 mod damage;
-#[path = "../resume.rs"]
-mod resume;
-#[path = "../text_resume.rs"]
-mod text_resume;
 #[path = "../evaluate.rs"]
 mod evaluate;
 #[path = "../kill_loop.rs"]
 mod kill_loop;
-#[path = "../signals.rs"]
-mod signals;
-#[path = "../train_cli.rs"]
-mod train_cli;
 #[path = "../llama_cpp.rs"]
 mod llama_cpp;
+#[path = "../resume.rs"]
+mod resume;
+#[path = "../signals.rs"]
+mod signals;
 #[path = "../tensorboard.rs"]
 mod tensorboard;
+#[path = "../text_resume.rs"]
+mod text_resume;
+#[path = "../train_cli.rs"]
+mod train_cli;

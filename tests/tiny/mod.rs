@@ -138,7 +138,15 @@ pub fn deterministic_part(run: &RunDirectory) -> Vec<(String, Vec<u8>)> {
     }
     let checkpoint = checkpoints(run).pop().unwrap();
     parts.push(("checkpoint".to_owned(), name(&checkpoint).into_bytes()));
-    for file in ["model.safetensors", "optimizer.safetensors", "codes.safetensors", "trainer.json", "config.json", "tokenizer.json"] {
+    for file in [
+        "model.safetensors",
+        "optimizer.safetensors",
+        "codes.safetensors",
+        "trainer.json",
+        "config.json",
+        "tokenizer.json",
+        "experiment.yaml",
+    ] {
         parts.push((file.to_owned(), fs::read(checkpoint.join(file)).unwrap()));
     }
     parts

@@ -3,11 +3,23 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <new>
 #include <vector>
+
+// Said once where there is no memory left even to copy what() into.
+inline std::atomic<char*> last_words{strdup("out of memory")};
+
+// A copy in memory of malloc. Never null, which would mean that all went well.
+inline char* message(const char* text) {
+  if (char* copy = strdup(text)) return copy;
+  if (char* reserved = last_words.exchange(nullptr)) return reserved;
+  std::abort();
+}
 
 // Runs `body`; null when it succeeded, else what() of the exception in memory of malloc.
 template <typename Body>
@@ -15,10 +27,12 @@ char* guarded(Body body) {
   try {
     body();
     return nullptr;
+  } catch (const std::bad_alloc&) {
+    return message("out of memory");
   } catch (const std::exception& error) {
-    return strdup(error.what());
+    return message(error.what());
   } catch (...) {
-    return strdup("an exception that is no std::exception");
+    return message("an exception that is no std::exception");
   }
 }
 

@@ -20,6 +20,7 @@ struct Body : torch::CustomClassHolder {
       std::free(message);
       throw std::runtime_error(text);
     }
+    if (out == nullptr) throw std::bad_alloc();  // there was no memory for a message
     const at::Tensor result = *out;
     delete out;
     return result;

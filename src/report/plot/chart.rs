@@ -4,7 +4,7 @@ use super::canvas::{Align, Canvas, Place, SIZE};
 use super::curve::{thinned, without_gaps};
 use super::legend::{Legend, Palette};
 use super::scale::Scale;
-use super::{Curve, PlotOptions, Point, XAxis};
+use super::{Curve, LOSS, PlotOptions, Point, XAxis};
 use crate::Result;
 use crate::report::styled::shortened;
 use plotters::prelude::{DrawingBackend, RGBColor};
@@ -38,7 +38,7 @@ pub(super) fn draw_chart<B: DrawingBackend>(canvas: &mut Canvas<B>, curves: &[Cu
     canvas.text(&title(curves), (LEFT, 28.0), TITLE_SIZE, Align::Left, RGBColor(20, 20, 20))?;
     legend.draw(canvas, 46.0)?;
     let chart = Chart::new(curves, options, top);
-    chart.draw_axes(canvas, options)?;
+    chart.draw_axes(canvas, options, &Curve::quantity_of(curves))?;
     for (curve, palette) in curves.iter().zip(&palettes) {
         chart.draw_back(canvas, curve, palette)?;
     }
@@ -51,7 +51,7 @@ pub(super) fn draw_chart<B: DrawingBackend>(canvas: &mut Canvas<B>, curves: &[Cu
 fn title(curves: &[Curve]) -> String {
     match curves {
         [only] => shortened(&only.label, 80),
-        _ => format!("loss of {} runs", curves.len()),
+        _ => format!("{} of {} runs", Curve::quantity_of(curves), curves.len()),
     }
 }
 
@@ -94,7 +94,7 @@ impl Chart {
         (across, BOTTOM - scale.place(point.y) * (BOTTOM - self.top))
     }
 
-    fn draw_axes<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, options: PlotOptions) -> Result<()> {
+    fn draw_axes<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, options: PlotOptions, quantity: &str) -> Result<()> {
         for tick in self.loss.ticks(6) {
             let (_, y) = self.place(Point { x: 0.0, y: tick.value }, &self.loss);
             canvas.line(&[(LEFT, y), (RIGHT, y)], 1.0, GRID)?;
@@ -107,8 +107,10 @@ impl Chart {
         }
         canvas.line(&[(LEFT, self.top), (LEFT, BOTTOM), (RIGHT, BOTTOM)], 1.0, AXIS)?;
         let middle = (self.top + BOTTOM) / 2.0;
-        let loss = if options.is_log { "loss (nats per token, logarithmic)" } else { "loss (nats per token)" };
-        canvas.upward_text(loss, (20.0, middle), LABEL_SIZE, TEXT)?;
+        let unit = if quantity == LOSS { Some("nats per token") } else { None };
+        let notes: Vec<&str> = unit.into_iter().chain(options.is_log.then_some("logarithmic")).collect();
+        let label = if notes.is_empty() { quantity.to_owned() } else { format!("{quantity} ({})", notes.join(", ")) };
+        canvas.upward_text(&label, (20.0, middle), LABEL_SIZE, TEXT)?;
         let x_label = if options.x_axis == XAxis::Steps { "step" } else { "tokens" };
         canvas.text(x_label, ((LEFT + RIGHT) / 2.0, BOTTOM + 40.0), LABEL_SIZE, Align::Centre, TEXT)?;
         self.draw_learning_rate_axis(canvas, middle)

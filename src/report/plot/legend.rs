@@ -99,12 +99,13 @@ impl Legend {
 /// The marks that occur in `curves`.
 fn meanings(curves: &[Curve], palette: Palette, options: PlotOptions) -> Vec<(Mark, RGBColor, String)> {
     let is_smoothed = curves.iter().any(|curve| !curve.smoothed.is_empty());
+    let quantity = Curve::quantity_of(curves);
     let mut marks = Vec::new();
     if is_smoothed {
-        marks.push((Mark::Thin, palette.raw, "loss of each step".to_owned()));
-        marks.push((Mark::Thick, palette.loss, format!("loss, smoothed ({})", options.smooth)));
+        marks.push((Mark::Thin, palette.raw, format!("{quantity} of each step")));
+        marks.push((Mark::Thick, palette.loss, format!("{quantity}, smoothed ({})", options.smooth)));
     } else {
-        marks.push((Mark::Thick, palette.loss, "loss of each step".to_owned()));
+        marks.push((Mark::Thick, palette.loss, format!("{quantity} of each step")));
     }
     if curves.iter().any(|curve| !curve.held_out.is_empty()) {
         marks.push((Mark::Dot, palette.held_out, "held-out loss".to_owned()));

@@ -9,7 +9,7 @@ mod picture;
 mod scale;
 mod terminal_plot;
 
-pub use curve::{Curve, Point, XAxis};
+pub use curve::{Curve, LOSS, Point, XAxis};
 pub use picture::{PictureFormat, draw_picture};
 pub use terminal_plot::draw_in_terminal;
 

@@ -46,7 +46,9 @@ fn letter(index: usize) -> char {
 }
 
 fn legend(curves: &[Curve], options: PlotOptions, width: usize, text: &mut Styled) {
-    let what = if options.smooth > 0.0 { format!("loss, smoothed ({})", options.smooth) } else { "loss of each step".to_owned() };
+    let quantity = Curve::quantity_of(curves);
+    let is_smoothed = curves.iter().any(|curve| !curve.smoothed.is_empty());
+    let what = if is_smoothed { format!("{quantity}, smoothed ({})", options.smooth) } else { format!("{quantity} of each step") };
     let held_out = if curves.iter().any(|curve| !curve.held_out.is_empty()) { ", o held-out loss" } else { "" };
     for (index, curve) in curves.iter().enumerate() {
         let label = shortened(&printable(&curve.label), width.saturating_sub(4));

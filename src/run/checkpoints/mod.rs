@@ -15,5 +15,5 @@ mod store;
 pub use checkpoint::Checkpoint;
 pub use reader::{Checkpoints, DamagedCheckpoint, Latest};
 pub use record::{CompleteRecord, FileRecord, Fingerprints};
-pub use save::{CheckpointLabel, NewFile, SaveOutcome};
+pub use save::{Begin, CheckpointLabel, NewFile, SaveOutcome};
 pub use store::CheckpointStore;

@@ -5,6 +5,7 @@ use super::record::{self, CompleteRecord, FileRecord, Unreadable};
 use super::{Checkpoint, name};
 use crate::storage::{EntryKind, FileSystem, hash_reader};
 use crate::{Context, Error, Result};
+use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,13 @@ pub struct DamagedCheckpoint {
     pub path: PathBuf,
     /// What is wrong with it.
     pub reason: String,
+}
+
+/// A sentence for people, of one that another is used in place of.
+impl fmt::Display for DamagedCheckpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "the checkpoint of step {} is damaged ({}) and not used", self.step, self.reason)
+    }
 }
 
 /// Why a checkpoint cannot be used.

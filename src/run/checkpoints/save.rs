@@ -2,7 +2,7 @@
 
 use super::record::{self, CompleteRecord, FileRecord, Fingerprints};
 use super::{Checkpoint, CheckpointStore, name};
-use crate::storage::{HashingWriter, remove_tree};
+use crate::storage::{HashingWriter, create_dir_durably, remove_tree};
 use crate::{Context, Error, Result};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -51,12 +51,23 @@ pub struct SaveOutcome {
     pub pruned: Vec<u64>,
     /// Why older checkpoints could not be removed; the save itself is good.
     pub prune_failure: Option<Error>,
+    /// Whether the directory of checkpoints had been removed, with all that were in it, and was made anew.
+    pub was_dir_gone: bool,
+}
+
+/// Whether a save that the disk seems to have no room for is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// Not begun: older checkpoints are worth more than the try.
+    IfThereIsRoom,
+    /// For the state that nothing comes after: a full disk is what the writing finds.
+    InAnyCase,
 }
 
 /// Bytes gathered before a write call.
 const BUFFER_BYTES: usize = 1 << 17;
-/// Space that must stay free beside a fifth more than what is written.
-const SPARE_BYTES: u64 = 64 << 20;
+/// Space that must be free beside a tenth more than what is written: `COMPLETE`, the rows of logs, and the last block of each file.
+const SPARE_BYTES: u64 = 256 << 10;
 /// So many checkpoints stay when the disk is nearly full.
 const KEEP_WHEN_FULL: usize = 2;
 
@@ -70,8 +81,17 @@ impl CheckpointStore<'_> {
     /// # Errors
     /// [`is_out_of_space`](crate::storage::is_out_of_space) tells a full disk from other failures.
     pub fn save(&mut self, label: &CheckpointLabel, files: Vec<NewFile<'_>>) -> Result<SaveOutcome> {
+        self.save_as(Begin::IfThereIsRoom, label, files)
+    }
+
+    /// [`Self::save`] in the case that `begin` says.
+    ///
+    /// # Errors
+    /// Those of [`Self::save`].
+    pub fn save_as(&mut self, begin: Begin, label: &CheckpointLabel, files: Vec<NewFile<'_>>) -> Result<SaveOutcome> {
+        let was_dir_gone = self.make_dir_again()?;
         let temporary = self.checkpoints.dir.join(format!("{}{:06}-{}", name::TEMPORARY, label.step, std::process::id()));
-        let saved = self.write_and_commit(label, files, &temporary);
+        let saved = self.write_and_commit(begin, label, files, &temporary);
         if saved.is_err() {
             let _ = remove_tree(self.checkpoints.fs, &temporary); // What stays is removed by the next save, or at the next start.
         }
@@ -81,19 +101,43 @@ impl CheckpointStore<'_> {
             Ok(pruned) => (pruned, None),
             Err(error) => (Vec::new(), Some(error)),
         };
-        Ok(SaveOutcome { checkpoint, was_there, pruned, prune_failure })
+        Ok(SaveOutcome { checkpoint, was_there, pruned, prune_failure, was_dir_gone })
     }
 
-    fn write_and_commit(&mut self, label: &CheckpointLabel, files: Vec<NewFile<'_>>, temporary: &Path) -> Result<(Checkpoint, bool)> {
+    fn write_and_commit(
+        &mut self,
+        begin: Begin,
+        label: &CheckpointLabel,
+        files: Vec<NewFile<'_>>,
+        temporary: &Path,
+    ) -> Result<(Checkpoint, bool)> {
         self.clean()?;
-        self.make_room(files.iter().map(|file| file.size).sum())?;
+        let room = self.make_room(files.iter().map(|file| file.size).sum());
+        if begin == Begin::IfThereIsRoom {
+            room?;
+        }
         let record = self.write(label, files, temporary)?;
         let was_there = self.commit(&record, temporary)?;
         Ok((Checkpoint::new(self.checkpoints.path_of(label.step), record), was_there))
     }
 
+    /// Makes the directory again where somebody removed it; whether it was gone. A run that was removed as a whole stays removed.
+    fn make_dir_again(&mut self) -> Result<bool> {
+        let (fs, dir) = (self.checkpoints.fs, self.checkpoints.dir.as_path());
+        if fs.exists(dir).context(|| format!("looking at {}", dir.display()))? {
+            return Ok(false);
+        }
+        let run = dir.parent().unwrap_or(dir);
+        if !fs.exists(run).context(|| format!("looking at {}", run.display()))? {
+            return Err(Error::ours(format!("{} is gone: it was removed or renamed while the run was trained", run.display())));
+        }
+        create_dir_durably(fs, dir)?;
+        (self.newest_valid, self.resumed_from) = (None, None);
+        Ok(true)
+    }
+
     fn make_room(&mut self, size: u64) -> Result<()> {
-        let needed = size.saturating_add(size / 5).saturating_add(SPARE_BYTES);
+        let needed = size.saturating_add(size / 10).saturating_add(SPARE_BYTES);
         if self.free_space() >= needed {
             return Ok(());
         }

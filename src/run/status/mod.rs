@@ -4,7 +4,6 @@
 mod progress;
 mod state;
 
-pub use progress::exponential_mean;
 pub use state::State;
 
 use super::find::modified;
@@ -12,7 +11,7 @@ use super::{Checkpoints, CodesRow, EvaluationRow, EventRow, LogRow, MetricsRow, 
 use crate::Result;
 use crate::config::Experiment;
 use crate::storage::{FileSystem, Lock};
-use progress::{loss_average, loss_trend, mean_step_seconds};
+use progress::{divergence, loss_average, loss_trend, mean_step_seconds};
 use serde::Serialize;
 use state::Signs;
 use std::collections::BTreeMap;
@@ -24,6 +23,12 @@ pub struct Status {
     pub id: String,
     /// Its directory.
     pub path: String,
+    /// The experiment that it is of.
+    pub experiment: Option<String>,
+    /// Parameters of its model.
+    pub num_parameters: Option<u64>,
+    /// When its first trainer began, in seconds since 1970.
+    pub started_unix_time: Option<f64>,
     /// `starting`, `running`, `stalled`, `finished`, `stopped` or `failed`.
     pub state: State,
     /// Why it is stalled, stopped or failed.
@@ -38,8 +43,10 @@ pub struct Status {
     pub tokens: u64,
     /// Loss of the last step, in nats per predicted token.
     pub loss: Option<f64>,
-    /// Debiased exponential mean of the loss, with decay 0.98.
+    /// Exponential mean of the loss, corrected for its start, with decay 0.98: half of its weight lies on the last 34 steps.
     pub loss_average: Option<f64>,
+    /// A sentence where that mean is far above both its start and the loss of guessing.
+    pub divergence: Option<String>,
     /// Slope of that mean over the last tenth of the steps, in nats per 1,000 steps: negative when the loss falls.
     pub loss_trend_per_1000_steps: Option<f64>,
     /// Learning rate of the last step.
@@ -60,6 +67,8 @@ pub struct Status {
     pub skipped_steps: u64,
     /// Seconds since the last row was written.
     pub last_row_age_seconds: Option<f64>,
+    /// The last `loss` on held-out data.
+    pub held_out_loss: Option<f64>,
     /// The last measurement on held-out data.
     pub evaluation: Option<EvaluationSummary>,
     /// The prompts that were continued last.
@@ -128,9 +137,10 @@ impl Status {
         let signs = Signs { is_locked, events: &events, rows: &rows, directory_changed: modified(run.path()), now };
         let mut status = Self::of_rows(run, &rows, &events);
         (status.state, status.reason) = signs.state();
-        status.add_config(num_steps(run));
+        status.add_config(config(run), &rows);
         status.eta_seconds = status.eta().filter(|_| status.state == State::Running);
         status.last_row_age_seconds = rows.last().and_then(|row| finite(now - row.unix_time));
+        status.held_out_loss = evaluations.iter().rev().find(|row| row.metric == "loss").and_then(|row| finite(row.value));
         status.evaluation = last_evaluation(&evaluations);
         status.samples = last_of_step(&samples).to_vec();
         status.codes = last_codes(&codes);
@@ -146,6 +156,9 @@ impl Status {
         Self {
             id: run.id(),
             path: run.path().display().to_string(),
+            experiment: None,
+            num_parameters: None,
+            started_unix_time: events.first().and_then(|event| finite(event.unix_time)),
             state: State::Starting,
             reason: None,
             step: last.map_or_else(|| events.last().map_or(0, |event| event.step), |row| row.step),
@@ -154,6 +167,7 @@ impl Status {
             tokens: last.map_or(0, |row| row.tokens),
             loss: value(|row| row.loss),
             loss_average: loss_average(rows),
+            divergence: None,
             loss_trend_per_1000_steps: loss_trend(rows).map(|slope| slope * 1000.0),
             learning_rate: value(|row| row.learning_rate),
             weight_decay: value(|row| row.weight_decay),
@@ -164,6 +178,7 @@ impl Status {
             eta_seconds: None,
             skipped_steps: last.map_or(0, |row| row.skipped_steps),
             last_row_age_seconds: None,
+            held_out_loss: None,
             evaluation: None,
             samples: Vec::new(),
             checkpoint: None,
@@ -173,9 +188,15 @@ impl Status {
         }
     }
 
-    fn add_config(&mut self, num_steps: std::result::Result<Option<u64>, String>) {
-        match num_steps {
-            Ok(num_steps) => self.num_steps = num_steps,
+    fn add_config(&mut self, config: std::result::Result<Option<Experiment>, String>, rows: &[MetricsRow]) {
+        match config {
+            Ok(Some(config)) => {
+                self.num_steps = Some(config.train.num_steps);
+                self.num_parameters = Some(config.model.num_parameters() as u64);
+                self.divergence = divergence(rows, (config.model.vocab_size as f64).ln());
+                self.experiment = Some(config.experiment);
+            }
+            Ok(None) => {}
             Err(problem) => self.problems.push(problem),
         }
         self.percent = self.num_steps.filter(|steps| *steps > 0).map(|steps| 100.0 * self.step as f64 / steps as f64);
@@ -200,11 +221,10 @@ impl Logs<'_> {
 }
 
 /// None where there is no config yet; a sentence where it cannot be understood, which hides no other number.
-fn num_steps(run: &RunDirectory) -> std::result::Result<Option<u64>, String> {
+fn config(run: &RunDirectory) -> std::result::Result<Option<Experiment>, String> {
     let path = run.config_path();
     let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
-    let parsed: std::result::Result<Experiment, _> = serde_yaml::from_str(&text);
-    parsed.map(|experiment| Some(experiment.train.num_steps)).map_err(|error| format!("{}: {error}", path.display()))
+    serde_yaml::from_str(&text).map(Some).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn finite(value: f64) -> Option<f64> {

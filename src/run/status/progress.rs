@@ -1,28 +1,26 @@
 //! Averages over the rows of a run: loss and its trend, speed. Rows that are not finite count for nothing.
 
-use crate::run::MetricsRow;
+use crate::run::{LOSS_DECAY, MetricsRow, exponential_mean};
 
-/// Decay of the loss average; the trainer's own.
-const AVERAGE_DECAY: f64 = 0.98;
 /// Speed is a mean over so many steps.
 const SPEED_WINDOW: usize = 100;
-
-/// The debiased exponential mean after each value, `m_t / (1 - decay^t)` as in Adam; a value that is not finite is passed over and
-/// leaves the mean as it was, NaN before the first finite one. A `decay` of 0 gives the values themselves.
-pub fn exponential_mean(values: impl IntoIterator<Item = f64>, decay: f64) -> impl Iterator<Item = f64> {
-    let (mut sum, mut weight) = (0.0, 0.0);
-    values.into_iter().map(move |value| {
-        if value.is_finite() {
-            sum = decay * sum + (1.0 - decay) * value;
-            weight = decay * weight + (1.0 - decay);
-        }
-        sum / weight
-    })
-}
+/// Fewer steps say nothing of where the loss goes.
+const FEWEST_STEPS: usize = 10;
+/// A loss so many times above both its start and that of guessing is lost: noise and an unlucky start stay well below.
+const LOST: f64 = 1.25;
 
 /// The smoothed loss at the end.
 pub(super) fn loss_average(rows: &[MetricsRow]) -> Option<f64> {
     smoothed(rows).last().filter(|mean| mean.is_finite())
+}
+
+/// A sentence where the smoothed loss ended far above both its first value and `uniform`, the loss of guessing: such a run has learned
+/// nothing that is left. That it falls again by then, as the learning rate does, changes nothing.
+pub(super) fn divergence(rows: &[MetricsRow], uniform: f64) -> Option<String> {
+    let start = rows.iter().map(|row| row.loss).find(|loss| loss.is_finite())?;
+    let end = loss_average(rows).filter(|_| rows.len() >= FEWEST_STEPS)?;
+    let is_lost = end > LOST * start.max(uniform);
+    is_lost.then(|| format!("the loss is {end:.2}, where it began at {start:.2} and guessing has {uniform:.2}"))
 }
 
 /// Slope of the smoothed loss per step, by least squares over the last tenth of the rows, three at least.
@@ -34,7 +32,7 @@ pub(super) fn loss_trend(rows: &[MetricsRow]) -> Option<f64> {
 }
 
 fn smoothed(rows: &[MetricsRow]) -> impl Iterator<Item = f64> {
-    exponential_mean(rows.iter().map(|row| row.loss), AVERAGE_DECAY)
+    exponential_mean(rows.iter().map(|row| row.loss), LOSS_DECAY)
 }
 
 fn slope(points: &[(f64, f64)]) -> Option<f64> {

@@ -161,13 +161,6 @@ fn the_trend_is_the_slope_of_the_loss() {
 }
 
 #[test]
-fn the_mean_is_debiased_and_passes_over_what_is_not_finite() {
-    let means: Vec<f64> = exponential_mean([f64::NAN, 2.0, f64::INFINITY, 4.0], 0.5).collect();
-    assert!(means[0].is_nan());
-    assert_eq!(means[1..], [2.0, 2.0, 10.0 / 3.0]); // (0.5 * 1 + 2) / 0.75
-}
-
-#[test]
 fn the_last_evaluation_samples_and_codes_are_those_of_the_last_step() {
     let fake = fake();
     let evaluation = |step, metric: &str, value| EvaluationRow { step, metric: metric.to_owned(), value };
@@ -212,4 +205,35 @@ fn numbers_that_are_not_finite_are_null_in_json() {
     assert!(json["loss"].is_null() && json["grad_norm"].is_null(), "{json}");
     assert!(json["loss_average"].is_f64());
     assert_eq!((json["state"].as_str(), json["step"].as_u64()), (Some("failed"), Some(3)));
+}
+
+/// Rows whose loss goes from `start` to ten times `peak` and back to `peak`.
+fn spiking(start: f64, peak: f64) -> Vec<MetricsRow> {
+    let loss = |step: u64| if step == 1 { start } else { peak * if step < 300 { 10.0 } else { 1.0 } };
+    rows(600, NOW).into_iter().map(|row| MetricsRow { loss: loss(row.step), ..row }).collect()
+}
+
+#[test]
+fn a_loss_far_above_its_start_and_that_of_guessing_has_diverged_though_it_falls() {
+    for (start, peak, has_diverged) in [(4.2, 700.0, true), (4.2, 4.3, false), (9.0, 8.0, false), (1.5, 8.0, true)] {
+        let fake = fake();
+        fake.steps(&spiking(start, peak));
+        let divergence = fake.status().divergence;
+        assert_eq!(divergence.is_some(), has_diverged, "{start} to {peak}: {divergence:?}");
+    }
+    let fake = fake();
+    fake.steps(&spiking(4.2, 700.0)[..5]);
+    assert_eq!(fake.status().divergence, None, "five steps say nothing");
+}
+
+#[test]
+fn what_compares_runs_is_read_from_config_events_and_evaluations() {
+    let fake = fake();
+    fake.started(NOW - 400.0);
+    fake.event(NOW - 300.0, Event::Finished);
+    let evaluation = |step, metric: &str, value| EvaluationRow { step, metric: metric.to_owned(), value };
+    fake.write(&fake.run.evaluation_path(), &[evaluation(1, "loss", 2.0), evaluation(2, "loss", 1.5), evaluation(3, "exact_match", 0.5)]);
+    let status = fake.status();
+    assert_eq!((status.held_out_loss, status.started_unix_time), (Some(1.5), Some(NOW - 400.0)));
+    assert!(status.num_parameters > Some(0) && status.experiment.is_some(), "{status:?}");
 }
