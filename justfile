@@ -19,6 +19,13 @@ setup *flags:
     @command -v python3 > /dev/null || { echo 'error: python3 is missing; hint: sudo apt-get install -y python3 python3-pip (or: brew install python)' >&2; exit 2; }
     @scripts/setup-libtorch "$@"
 
+# Check this machine: tools, libtorch, processor, memory, disk; with what to type where something is wrong (--json)
+[group('start here')]
+[no-exit-message]
+doctor *flags:
+    @command -v cc > /dev/null || { echo 'error: there is no C compiler; hint: sudo apt-get install -y gcc g++ (on macOS: xcode-select --install)' >&2; exit 1; }
+    @if scripts/setup-libtorch --check 2> /dev/null; then features=; else features=--no-default-features; fi; cargo run --release $features --bin doctor -- "$@"
+
 # Train the arithmetic model for a few steps, to see it work
 [group('start here')]
 [no-exit-message]
@@ -219,4 +226,4 @@ bench-training *flags: setup
 # Print the shell completions of every binary (bash, zsh, fish)
 [group('development')]
 completions shell: setup
-    @for binary in train evaluate chat generate bench-inference check-status plot-loss estimate prepare-data train-tokenizer new-model serve export import inspect; do cargo run --release --bin "$binary" -- --completions "$1"; done
+    @for binary in train evaluate chat generate bench-inference check-status plot-loss estimate prepare-data train-tokenizer new-model serve export import inspect doctor; do cargo run --release --bin "$binary" -- --completions "$1"; done
