@@ -42,9 +42,11 @@ fn in_an_empty_home_every_check_is_a_line_and_nothing_is_left_behind() {
     }
     assert!(has(&lines, "error", "libtorch") && has(&lines, "ok", "runs") && has(&lines, "ok", "hub"), "{lines:#?}");
     assert_eq!(status, 1, "training will not work");
-    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
-    assert_eq!(left, ["home"]);
-    assert_eq!(fs::read_dir(dir.path().join("home")).unwrap().count(), 0);
+    let left = |dir: &Path| fs::read_dir(dir).unwrap().flatten().map(|entry| entry.file_name()).collect::<Vec<_>>();
+    assert_eq!(left(dir.path()), ["home"]);
+    // Programs that are asked for their version, such as rustup's, may keep something there; a trial of ours may not stay.
+    let home = dir.path().join("home");
+    assert!(!home.join(".cache/huggingface").exists() && !left(&home).iter().any(|name| name.to_string_lossy().starts_with(".doctor")));
 }
 
 #[test]
