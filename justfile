@@ -22,6 +22,13 @@ setup *flags:
     @command -v python3 > /dev/null || { echo 'error: python3 is missing; hint: sudo apt-get install -y python3 python3-pip (or: brew install python)' >&2; exit 2; }
     @scripts/setup-libtorch "$@"
 
+# Check this machine: tools, libtorch, processor, memory, disk; with what to type where something is wrong (--json)
+[group('start here')]
+[no-exit-message]
+doctor *flags:
+    @command -v cc > /dev/null || { echo 'error: there is no C compiler; hint: sudo apt-get install -y gcc g++ (on macOS: xcode-select --install)' >&2; exit 1; }
+    @if scripts/setup-libtorch --check 2> /dev/null; then features=; else features=--no-default-features; fi; cargo run --release $features --bin doctor -- "$@"
+
 # Train the arithmetic model for a few steps, to see it work
 [group('start here')]
 [no-exit-message]

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod dense;
+pub mod doctor;
 pub mod error;
 pub mod export;
 pub mod gguf;

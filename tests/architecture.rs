@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 5] = [
     &["storage", "config", "random", "tokenizer", "ternary", "dense", "gguf", "libtorch"],
     &["schedule", "tasks", "run", "inference", "model", "optimizer"],
     &["data", "report", "export", "serve"],
-    &["train", "cli"],
+    &["train", "cli", "doctor"],
 ];
 const MAX_LINES: usize = 400;
 

@@ -16,6 +16,7 @@ fn program(name: &str) -> Command {
         "generate" => env!("CARGO_BIN_EXE_generate"),
         "bench-inference" => env!("CARGO_BIN_EXE_bench-inference"),
         "serve" => env!("CARGO_BIN_EXE_serve"),
+        "doctor" => env!("CARGO_BIN_EXE_doctor"),
         #[cfg(feature = "torch")]
         "train" => env!("CARGO_BIN_EXE_train"),
         #[cfg(feature = "torch")]
@@ -69,6 +70,6 @@ macro_rules! binaries {
 
 binaries!(check_status "check-status", plot_loss "plot-loss", estimate "estimate");
 binaries!(train_tokenizer "train-tokenizer", generate "generate", chat "chat", bench_inference "bench-inference", export "export", import "import", inspect "inspect");
-binaries!(serve "serve");
+binaries!(serve "serve", doctor "doctor");
 #[cfg(feature = "torch")]
 binaries!(train "train", evaluate "evaluate", new_model "new-model");

@@ -36,6 +36,12 @@ fn whole_texts() -> Value {
     })
 }
 
+/// `file` with `value` at `place`.
+fn changed(mut file: Value, place: &str, value: Value) -> Value {
+    *file.pointer_mut(place).unwrap() = value;
+    file
+}
+
 /// Words, signs, spaces and breaks in any order.
 fn text(seed: u64, length: usize) -> String {
     const PARTS: [&str; 16] = ["cat", "The", "I'm", " ", "  ", "\n", "\t ", ".", "!?", "1", "2023", "ép", "c", "at", "\r\n", "Ω"];
@@ -79,10 +85,6 @@ fn pieces_give_the_ids_of_the_whole_text_where_there_are_no_words() {
 
 #[test]
 fn a_tokenizer_that_could_see_the_border_gets_whole_texts() {
-    let changed = |mut file: Value, place: &str, value: Value| {
-        *file.pointer_mut(place).unwrap() = value;
-        file
-    };
     let added = |content: &str, is_greedy: bool| {
         let mut file = byte_pairs(None);
         let id = file["model"]["vocab"].as_object().unwrap().len();
