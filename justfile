@@ -216,7 +216,14 @@ bench-training *flags: setup
     @case " $* " in *' --profile '* | *' --without-pytorch '* | *' --python'* | *' --help '*) ;; *) scripts/setup-pytorch ;; esac
     cargo bench --bench training -- "$@"
 
+# Check a GPU against the CPU and measure it, in 8 minutes (--device cuda, -o DIR); without cargo: --binary FILE on an installed PyTorch 2.11
+[group('development')]
+[no-exit-message]
+check-gpu *flags:
+    @if command -v cargo > /dev/null; then {{ just }} setup && cargo build --release --bin check-gpu; fi
+    @scripts/check-gpu "$@"
+
 # Print the shell completions of every binary (bash, zsh, fish)
 [group('development')]
 completions shell: setup
-    @for binary in train evaluate chat generate bench-inference check-status plot-loss estimate prepare-data train-tokenizer new-model serve export import inspect; do cargo run --release --bin "$binary" -- --completions "$1"; done
+    @for binary in train evaluate check-gpu chat generate bench-inference check-status plot-loss estimate prepare-data train-tokenizer new-model serve export import inspect; do cargo run --release --bin "$binary" -- --completions "$1"; done
