@@ -2,6 +2,9 @@
 
 set positional-arguments
 
+# Recipes run at the top of the tree; paths that a user types are those of where the user is.
+export BITNET_INVOCATION_DIR := invocation_directory()
+
 just := quote(just_executable()) + " --justfile " + quote(justfile())
 # One profile and one set of features for everything, so that no recipe compiles what another has compiled. Where libtorch is not
 # installed, recipes that do without it are built without it.
@@ -163,7 +166,7 @@ chat *args:
 generate *flags:
     @{{ run_anywhere }} generate -- "$@"
 
-# Serve a model by an OpenAI-compatible API, with a page to try it (--model ID or FOLDER, --port 8080)
+# Serve a model by an OpenAI-compatible API, with a page to try it (ID or FOLDER, --port 8080)
 [group('runs')]
 [no-exit-message]
 serve *flags:
@@ -236,6 +239,13 @@ bench-inference *flags:
 bench-training *flags: setup
     @case " $* " in *' --profile '* | *' --without-pytorch '* | *' --python'* | *' --help '*) ;; *) scripts/setup-pytorch ;; esac
     cargo bench --bench training -- "$@"
+
+# Check a GPU against the CPU and measure it, in 8 minutes (--device cuda, -o DIR); without cargo: --binary FILE on an installed PyTorch 2.11
+[group('development')]
+[no-exit-message]
+check-gpu *flags:
+    @if command -v cargo > /dev/null; then {{ just }} setup && cargo build --release --bin check-gpu; fi
+    @scripts/check-gpu "$@"
 
 # Print shell completions of the recipes (bash, zsh, fish); `--completions` of a binary prints that binary's
 [group('development')]

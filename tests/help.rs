@@ -21,6 +21,8 @@ fn program(name: &str) -> Command {
         "train" => env!("CARGO_BIN_EXE_train"),
         #[cfg(feature = "torch")]
         "evaluate" => env!("CARGO_BIN_EXE_evaluate"),
+        #[cfg(feature = "torch")]
+        "check-gpu" => env!("CARGO_BIN_EXE_check-gpu"),
         "chat" => env!("CARGO_BIN_EXE_chat"),
         #[cfg(feature = "torch")]
         "new-model" => env!("CARGO_BIN_EXE_new-model"),
@@ -72,4 +74,4 @@ binaries!(check_status "check-status", plot_loss "plot-loss", estimate "estimate
 binaries!(train_tokenizer "train-tokenizer", generate "generate", chat "chat", bench_inference "bench-inference", export "export", import "import", inspect "inspect");
 binaries!(serve "serve", doctor "doctor");
 #[cfg(feature = "torch")]
-binaries!(train "train", evaluate "evaluate", new_model "new-model");
+binaries!(train "train", evaluate "evaluate", new_model "new-model", check_gpu "check-gpu");

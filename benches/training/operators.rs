@@ -19,7 +19,7 @@ pub fn operator_table(operators: &[OperatorTime], elapsed: Duration, num_steps: 
         [name, percent, milliseconds, calls]
     };
     let mut rows = vec![["operator", "share", "ms a step", "calls a step"].map(str::to_owned)];
-    rows.extend(large.iter().map(|operator| line(short_name(&operator.name), operator.own_time, Some(operator.calls))));
+    rows.extend(large.iter().map(|operator| line(operator.short_name(), operator.own_time, Some(operator.calls))));
     let (time, calls) = (small.iter().map(|operator| operator.own_time).sum(), small.iter().map(|operator| operator.calls).sum());
     rows.push(line(format!("{} others", small.len()), time, Some(calls)));
     rows.push(line("outside operators".to_owned(), elapsed.saturating_sub(accounted), None));
@@ -28,16 +28,4 @@ pub fn operator_table(operators: &[OperatorTime], elapsed: Duration, num_steps: 
 
 fn share(time: Duration, elapsed: Duration) -> f64 {
     time.as_secs_f64() / elapsed.as_secs_f64()
-}
-
-/// The backward pass of our own functions without the template around it:
-/// `torch::autograd::CppNode<(anonymous namespace)::Gate>` is `Gate backward`.
-fn short_name(name: &str) -> String {
-    match name.split_once("CppNode<") {
-        Some((before, function)) => {
-            let function = function.trim_end_matches('>').rsplit("::").next().unwrap_or(function);
-            format!("{}{function} backward", before.replace("torch::autograd::", ""))
-        }
-        None => name.to_owned(),
-    }
 }

@@ -17,6 +17,20 @@ pub struct OperatorTime {
     pub calls: u64,
 }
 
+impl OperatorTime {
+    /// Its name; the backward pass of our own functions without the template around it:
+    /// `torch::autograd::CppNode<(anonymous namespace)::Gate>` is `Gate backward`.
+    pub fn short_name(&self) -> String {
+        match self.name.split_once("CppNode<") {
+            Some((before, function)) => {
+                let function = function.trim_end_matches('>').rsplit("::").next().unwrap_or(function);
+                format!("{}{function} backward", before.replace("torch::autograd::", ""))
+            }
+            None => self.name.clone(),
+        }
+    }
+}
+
 /// Begins to sum the time of every operator, on every thread.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! Training: the one loop, and the objectives that it runs. Owns what happens when; what a step computes is the business of `model` and
 //! `optimizer`, what is on disk that of `run`.
 
+pub mod check_gpu;
 mod codes;
 mod continuity;
 mod evaluation;

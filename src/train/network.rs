@@ -46,6 +46,12 @@ impl Network {
         weights.copy_into(&self.parameters)
     }
 
+    /// What the last backward pass left, of every parameter that is part of the loss.
+    pub fn gradients(&self) -> BTreeMap<String, Tensor> {
+        let gradients = self.parameters.iter().map(|(name, parameter)| (name.clone(), parameter.grad()));
+        gradients.filter(|(_, gradient)| gradient.defined()).collect()
+    }
+
     /// `model.safetensors`: the float32 masters.
     ///
     /// # Errors

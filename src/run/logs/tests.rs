@@ -229,7 +229,7 @@ fn a_log_from_before_there_was_mfu_is_read_and_goes_on_with_it() {
         tokens_per_second: 40.0,
         ..metrics(1)
     };
-    assert_eq!(rows_of::<MetricsRow>(&fs), [row.clone()]);
+    assert_eq!(rows_of::<MetricsRow>(&fs), std::slice::from_ref(&row));
     let next = MetricsRow { mfu: Some(0.375), ..metrics(2) };
     write_rows(&fs, std::slice::from_ref(&next));
     assert_eq!(rows_of::<MetricsRow>(&fs), [row, next]);
