@@ -1,10 +1,16 @@
 //! Which model, and how it is loaded.
 
+use super::from_hub::fetch_model;
+use super::missing::{missing, not_on_hub};
+use crate::data::hub::Environment;
 use crate::inference::{CacheFormat, Engine, HeadFormat, LoadOptions};
 use crate::run::model_folder;
 use crate::storage::DISK;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
+
+/// Where imported models go.
+pub const MODELS: &str = "models";
 
 /// How a model is found and loaded. Its name is an argument of the binary's own.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,24 +41,30 @@ impl ModelPlace {
     /// which is announced on stderr. No name is the newest run.
     ///
     /// # Errors
-    /// The user's: there is no such model, or this program was built without the hub.
+    /// The user's: there is no such model. Those of the hub.
     pub fn find(&self, name: Option<&str>) -> Result<PathBuf> {
         match name {
             Some(path) if Path::new(path).is_file() => Ok(PathBuf::from(path)),
             Some(id) if self.is_on_hub(id) => from_hub(id),
-            _ => model_folder(&DISK, &self.runs_dir, name),
+            _ => model_folder(&DISK, &self.runs_dir, name)
+                .map_err(|error| name.and_then(|name| missing(name, &self.runs_dir)).unwrap_or(error)),
         }
     }
 
     /// `owner/name`, where neither that nor `owner` is a path here, nor is there such a run.
     pub fn is_on_hub(&self, name: &str) -> bool {
-        let is_part = |part: &str| {
-            let is_first = |character: char| character.is_ascii_alphanumeric() || character == '_';
-            part.starts_with(is_first) && part.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
-        };
-        let is_id = name.split_once('/').is_some_and(|(owner, rest)| is_part(owner) && is_part(rest) && !Path::new(owner).exists());
-        is_id && !self.runs_dir.join(name).exists()
+        let is_elsewhere = |(owner, _): (&str, &str)| !Path::new(owner).exists();
+        owner_and_name(name).is_some_and(is_elsewhere) && !self.runs_dir.join(name).exists()
     }
+}
+
+/// The parts of what may be the id of a model on the hub.
+pub(super) fn owner_and_name(id: &str) -> Option<(&str, &str)> {
+    let is_part = |part: &str| {
+        let is_first = |character: char| character.is_ascii_alphanumeric() || character == '_';
+        part.starts_with(is_first) && part.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
+    };
+    id.split_once('/').filter(|(owner, name)| is_part(owner) && is_part(name))
 }
 
 impl ModelArguments {
@@ -89,7 +101,7 @@ impl ModelArguments {
 }
 
 fn from_hub(id: &str) -> Result<PathBuf> {
-    super::from_hub::fetch_model(id, &crate::data::hub::Environment::from_env()?)
+    fetch_model(id, &Environment::from_env()?).map_err(|error| not_on_hub(id, error))
 }
 
 #[cfg(test)]
