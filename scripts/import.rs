@@ -1,6 +1,6 @@
 //! `import`: a model of any public layout as a folder of ours. Owns the command line; the work is the library's.
 
-use bitnet::cli::ModelPlace;
+use bitnet::cli::{MODELS, ModelPlace};
 use bitnet::export::{Layout, import_folder, layout_of, require_place};
 use bitnet::inference::{LoadOptions, StoredModel};
 use bitnet::report::{bytes, run_binary, write_completions};
@@ -25,9 +25,6 @@ Examples:
 Understood are microsoft's folders with packed or master weights, those of 1bitLLM, HF1BitLLM and
 Falcon-E, plain LLaMA, GGUF files, and ours. The new folder's path is printed on stdout, what was
 found on stderr. Every command takes it; train --init-from does if it has latent weights.";
-
-/// Where imported models go.
-const MODELS: &str = "models";
 
 /// Takes a model in: checks it, and writes it as a folder that every other command accepts
 #[derive(Debug, Parser)]

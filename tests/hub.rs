@@ -4,6 +4,8 @@
 mod chat;
 #[path = "hub/failures.rs"]
 mod failures;
+#[path = "hub/limits.rs"]
+mod limits;
 #[path = "hub/prepare_data.rs"]
 mod prepare_data;
 #[path = "hub/server.rs"]
@@ -11,6 +13,8 @@ mod server;
 #[path = "hub/setting.rs"]
 mod setting;
 mod small_folder;
+#[path = "hub/token.rs"]
+mod token;
 
 use bitnet::Fault;
 use bitnet::data::hub::{Kind, Progress, Request, fetch, fetch_plan, plan};

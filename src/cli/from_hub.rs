@@ -1,7 +1,8 @@
-//! Files of the hub for a command line: what will be fetched is said on stderr before it begins, and drawn while it goes on.
+//! Files of the hub for a command line: who is asked and what will be fetched is said on stderr before it begins, and drawn while it goes
+//! on.
 
-use crate::data::hub::{Environment, Kind, Plan, Progress, Request, fetch_plan, plan};
-use crate::report::BytesProgress;
+use crate::data::hub::{Environment, Kind, Known, Plan, Progress, Request, fetch_plan, is_unanswered, plan, plan_of_cache};
+use crate::report::{BytesProgress, bytes};
 use crate::{Error, Result};
 use std::io::{Write, stderr};
 use std::path::PathBuf;
@@ -34,7 +35,8 @@ pub(super) fn fetch_model(id: &str, environment: &Environment) -> Result<PathBuf
     }
 }
 
-/// The files of `request`; with `is_dry` they are only listed. None: it was asked to stop.
+/// The files of `request`. With `is_dry` they are only listed, and where nobody can be asked, what the cache knows of them is said instead.
+/// None: it was asked to stop.
 ///
 /// # Errors
 /// Those of [`plan`] and [`fetch_plan`].
@@ -44,11 +46,18 @@ pub fn fetch_announced(
     is_dry: bool,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<Option<Vec<PathBuf>>> {
+    if !environment.is_offline {
+        say(format_args!("asking {} for {request}", environment.host()?));
+    }
     let plan = match plan(request, environment, is_stopped) {
         Err(_) if is_stopped() => return Ok(None),
+        Err(error) if is_dry && is_unanswered(&error) => {
+            say_known(request, environment, &error)?;
+            return Ok(Some(Vec::new()));
+        }
         plan => plan?,
     };
-    let _ = writeln!(stderr(), "{}", summary(&plan));
+    say(format_args!("{}", summary(&plan)));
     if is_dry {
         return Ok(Some(Vec::new()));
     }
@@ -60,14 +69,34 @@ pub fn fetch_announced(
     }
 }
 
+/// What would be fetched, as far as that is known without an answer, and why there is none.
+fn say_known(request: &Request, environment: &Environment, error: &Error) -> Result<()> {
+    let (files, sizes_unknown) = (request.files.join(", "), "how many files and bytes that is was not asked");
+    say(format_args!("would fetch {files} of {request}"));
+    match plan_of_cache(request, environment)? {
+        Some(Known { plan, is_whole: true }) => say(format_args!("when it was last asked: {}", summary(&plan))),
+        Some(Known { plan, is_whole: false }) => {
+            say(format_args!("{sizes_unknown}; the cache holds {}, {}", num_files(&plan), bytes(plan.num_bytes())));
+        }
+        None => say(format_args!("{sizes_unknown}; the cache holds nothing of it")),
+    }
+    let _ = writeln!(stderr(), "note: {error}");
+    Ok(())
+}
+
 fn summary(plan: &Plan) -> String {
-    let (all, missing): (u64, u64) = (plan.files.iter().map(|file| file.size).sum(), plan.num_missing_bytes());
-    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-    let Request { repository, .. } = &plan.request;
-    format!(
-        "hub        {} files of {repository}, {:.3} GB, of which {:.3} GB to fetch",
-        plan.files.len(),
-        gigabytes(all),
-        gigabytes(missing)
-    )
+    let (files, repository) = (num_files(plan), &plan.request.repository);
+    format!("{files} of {repository}, {}, of which {} to fetch", bytes(plan.num_bytes()), bytes(plan.num_missing_bytes()))
+}
+
+fn num_files(plan: &Plan) -> String {
+    match plan.files.len() {
+        1 => "1 file".to_owned(),
+        several => format!("{several} files"),
+    }
+}
+
+/// A line on stderr, where someone may read it.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(stderr(), "hub        {line}");
 }

@@ -1,12 +1,18 @@
 //! Which model, and how it is loaded.
 
+use super::from_hub::fetch_model;
 use super::here::name_from_here;
+use super::missing::{missing, not_on_hub};
+use crate::data::hub::Environment;
 use crate::inference::{CacheFormat, Engine, HeadFormat, LoadOptions};
 use crate::run::{DamagedCheckpoint, model_folder};
 use crate::storage::DISK;
 use crate::{Error, Result};
 use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
+
+/// Where imported models go.
+pub const MODELS: &str = "models";
 
 /// How a model is found and loaded. Its name is an argument of the binary's own.
 #[derive(Debug, Clone, clap::Args)]
@@ -38,29 +44,35 @@ impl ModelPlace {
         Self { runs_dir: runs_dir.to_owned() }
     }
 
-    /// Where the model that `name` means lies: a run's newest whole checkpoint, a newer damaged one being named on stderr, a folder or a GGUF file; one on the Hugging Face hub is fetched,
-    /// which is announced on stderr. No name is the newest run.
+    /// Where the model that `name` means lies: a run's newest whole checkpoint, a newer damaged one being named on stderr, a folder or a
+    /// GGUF file; one on the Hugging Face hub is fetched, which is announced on stderr. No name is the newest run.
     ///
     /// # Errors
-    /// The user's: there is no such model, or this program was built without the hub.
+    /// The user's: there is no such model. Those of the hub.
     pub fn find(&self, name: Option<&str>) -> Result<PathBuf> {
         let name = name.map(name_from_here);
         match name.as_deref() {
             Some(path) if Path::new(path).is_file() => Ok(PathBuf::from(path)),
             Some(id) if self.is_on_hub(id) => from_hub(id),
-            _ => model_folder(&DISK, &self.runs_dir, name.as_deref(), &mut say_passed_over),
+            name => model_folder(&DISK, &self.runs_dir, name, &mut say_passed_over)
+                .map_err(|error| name.and_then(|name| missing(name, &self.runs_dir)).unwrap_or(error)),
         }
     }
 
     /// `owner/name`, where neither that nor `owner` is a path here, nor is there such a run.
     pub fn is_on_hub(&self, name: &str) -> bool {
-        let is_part = |part: &str| {
-            let is_first = |character: char| character.is_ascii_alphanumeric() || character == '_';
-            part.starts_with(is_first) && part.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
-        };
-        let is_id = name.split_once('/').is_some_and(|(owner, rest)| is_part(owner) && is_part(rest) && !Path::new(owner).exists());
-        is_id && !self.runs_dir.join(name).exists()
+        let is_elsewhere = |(owner, _): (&str, &str)| !Path::new(owner).exists();
+        owner_and_name(name).is_some_and(is_elsewhere) && !self.runs_dir.join(name).exists()
     }
+}
+
+/// The parts of what may be the id of a model on the hub.
+pub(super) fn owner_and_name(id: &str) -> Option<(&str, &str)> {
+    let is_part = |part: &str| {
+        let is_first = |character: char| character.is_ascii_alphanumeric() || character == '_';
+        part.starts_with(is_first) && part.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
+    };
+    id.split_once('/').filter(|(owner, name)| is_part(owner) && is_part(name))
 }
 
 impl ModelArguments {
@@ -102,7 +114,7 @@ pub fn say_passed_over(damaged: &DamagedCheckpoint) {
 }
 
 fn from_hub(id: &str) -> Result<PathBuf> {
-    super::from_hub::fetch_model(id, &crate::data::hub::Environment::from_env()?)
+    fetch_model(id, &Environment::from_env()?).map_err(|error| not_on_hub(id, error))
 }
 
 #[cfg(test)]

@@ -92,6 +92,8 @@ impl Trainer<'_> {
         step.is_multiple_of(self.experiment.checkpoints.every)
             || self.retry_save_at == Some(step)
             || switch_step(&self.experiment) == Some(step)
+    }
+
     /// The first of several in a row is for the terminal too; the log has each.
     fn note_failed_save(&mut self, message: &str) {
         match std::mem::replace(&mut self.is_saving, false) {

@@ -3,7 +3,7 @@
 use super::server::{Reply, sha256};
 use super::setting::{BIG, README, SECRET, Setting, corpus, request};
 use bitnet::Fault;
-use bitnet::data::hub::{Environment, Request, plan};
+use bitnet::data::hub::{Environment, Request, is_unanswered, plan};
 use std::time::Duration;
 
 #[test]
@@ -130,14 +130,30 @@ fn a_server_that_falls_silent_is_given_up() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_named() {
-    let setting = Setting::new(&corpus());
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for endpoint in [format!("http://{free}"), "http://no-such-host.invalid".to_owned()] {
+fn a_server_that_is_not_there_is_named_after_two_tries() {
+    // A name whose first part is too long to be one is not looked up anywhere.
+    for endpoint in [Setting::address_of_nobody(), format!("http://{}.invalid", "a".repeat(64))] {
+        let setting = Setting::new(&corpus());
         let environment = Environment { endpoint, ..setting.environment.clone() };
         let error = plan(&request(&["a"]), &environment, &|| false).unwrap_err();
-        assert!(error.to_string().contains("no connection to") && error.to_string().contains("check the network"), "{error}");
-        assert_eq!(error.exit_status(), 1);
+        let said = error.to_string();
+        assert!(said.contains("no connection to") && said.contains("check the network") && said.contains("HF_HUB_OFFLINE=1"), "{said}");
+        assert!(error.exit_status() == 1 && is_unanswered(&error) && said.contains("tried 2 times"), "{said}");
+        assert_eq!(setting.waited(), [Duration::from_millis(10)]);
+    }
+}
+
+#[test]
+fn a_file_of_certificates_that_holds_none_is_named() {
+    let setting = Setting::new(&corpus());
+    let path = setting.cache_dir().join("certificates.pem");
+    std::fs::create_dir_all(setting.cache_dir()).unwrap();
+    let environment = Environment { certificates: Some(path.clone()), ..setting.environment.clone() };
+    for content in [None, Some("no certificate")] {
+        content.into_iter().for_each(|content| std::fs::write(&path, content).unwrap());
+        let error = plan(&request(&["a"]), &environment, &|| false).unwrap_err();
+        assert!(error.fault() == Fault::Input && error.to_string().contains("certificates.pem"), "{error}");
+        assert!(error.to_string().contains("SSL_CERT_FILE"), "{error}");
     }
 }
 

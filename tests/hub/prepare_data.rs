@@ -1,6 +1,7 @@
 //! `prepare-data` with a Hub: what it fetches and says, from the first byte to the shards.
 
 use super::server::{Reply, Server};
+use super::setting::Setting;
 use bitnet::data::Prepared;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -23,6 +24,11 @@ impl Place {
     }
 
     fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        let address = self.server.address();
+        self.run_at(&address, arguments, variables)
+    }
+
+    fn run_at(&self, endpoint: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         let experiment = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/shakespeare");
         let mut command = Command::new(env!("CARGO_BIN_EXE_prepare-data"));
         command.current_dir(self.dir.path()).arg(experiment).args(["--set", TEXT, "--set", TOKENIZER]).args(arguments);
@@ -30,7 +36,7 @@ impl Place {
         if let Some(libraries) = std::env::var_os("LD_LIBRARY_PATH") {
             command.env("LD_LIBRARY_PATH", libraries);
         }
-        command.env("HF_ENDPOINT", self.server.address()).env("HF_HOME", self.dir.path().join("hub")).output().unwrap()
+        command.env("HF_ENDPOINT", endpoint).env("HF_HOME", self.dir.path().join("hub")).output().unwrap()
     }
 
     #[track_caller]
@@ -49,7 +55,7 @@ fn text_and_tokenizer_are_fetched_announced_and_turned_into_shards() {
     let place = Place::new();
     let dry = place.run(&["--dry-run"], &[]);
     assert!(dry.status.success() && dry.stdout.is_empty(), "{}", stderr(&dry));
-    assert!(stderr(&dry).contains("hub        1 files of owner/corpus, 0.000 GB, of which 0.000 GB to fetch"), "{}", stderr(&dry));
+    assert!(stderr(&dry).contains("hub        1 file of owner/corpus, 2,300 bytes, of which 2,300 bytes to fetch"), "{}", stderr(&dry));
     assert!(stderr(&dry).contains("text       data/*.txt of owner/corpus on the hub"), "{}", stderr(&dry));
     assert_eq!(place.server.num_content_requests(), 0);
 
@@ -80,4 +86,33 @@ fn a_refusal_is_one_error_and_leaves_nothing() {
         assert!(said.matches("error: ").count() == 1 && said.contains("hint: ") && said.contains(expected), "{said}");
         assert!(!place.dir.path().join("data").exists());
     }
+}
+
+#[test]
+fn a_dry_run_without_a_network_says_what_is_known_and_what_was_not_asked() {
+    let place = Place::new();
+    let (nobody, offline) = (Setting::address_of_nobody(), [("HF_HUB_OFFLINE", "1")]);
+    let dry = || [place.run_at(&nobody, &["--dry-run"], &[]), place.run_at(&nobody, &["--dry-run"], &offline)];
+    for (output, reason) in dry().into_iter().zip(["no connection to 127.0.0.1", "HF_HUB_OFFLINE is set"]) {
+        let said = stderr(&output);
+        assert!(output.status.success() && output.stdout.is_empty(), "{said}");
+        assert!(said.contains("hub        would fetch data/*.txt of dataset owner/corpus at main"), "{said}");
+        assert!(said.contains("was not asked; the cache holds nothing of it"), "{said}");
+        assert!(said.contains("note: ") && said.contains(reason), "{said}");
+    }
+    std::fs::remove_dir_all(place.prepared(&place.run(&[], &[])).dir()).unwrap();
+    // Offline, what is in the cache is all that there is to know, and no note is needed.
+    let [unreachable, offline] = dry();
+    let said = stderr(&unreachable);
+    assert!(unreachable.status.success(), "{said}");
+    assert!(said.contains("when it was last asked: 1 file of owner/corpus, 2,300 bytes, of which 0 bytes to fetch"), "{said}");
+    assert!(offline.status.success() && !stderr(&offline).contains("note: "), "{}", stderr(&offline));
+}
+
+#[test]
+fn a_dry_run_that_is_refused_is_an_error() {
+    let place = Place::new();
+    place.server.change(|_, _, _| Reply::new(404));
+    let output = place.run(&["--dry-run"], &[]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
 }

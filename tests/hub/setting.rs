@@ -2,7 +2,7 @@
 
 use super::server::{COMMIT, REPOSITORY, Server, sha256};
 use bitnet::Result;
-use bitnet::data::hub::{Environment, Kind, Patience, Request, Token, fetch};
+use bitnet::data::hub::{Environment, Kind, Patience, Proxies, Request, Token, fetch};
 use bitnet::storage::{Entry, FileSystem, Metadata, RealFileSystem, StoredFile};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -47,6 +47,8 @@ impl Setting {
             cache_dir: root.path().join("hub"),
             token: Some(Token::new(SECRET).unwrap()),
             is_offline: false,
+            proxies: Proxies::default(),
+            certificates: None,
             patience,
             file_system: Arc::new(RealFileSystem),
         };
@@ -55,6 +57,11 @@ impl Setting {
 
     pub fn fetch(&self, request: &Request) -> Result<Vec<PathBuf>> {
         fetch(request, &self.environment, &mut |_| {}, &|| false)
+    }
+
+    /// The address of a server that is not there: nobody listens on its port.
+    pub fn address_of_nobody() -> String {
+        format!("http://{}", std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
     }
 
     /// The pieces of waits so far.

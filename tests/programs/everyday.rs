@@ -17,8 +17,12 @@ mod chat_terminal;
 mod check_status;
 #[path = "../checkpoint_rules.rs"]
 mod checkpoint_rules;
+#[path = "../config_reference.rs"]
+mod config_reference;
 #[path = "../disk_errors.rs"]
 mod disk_errors;
+#[path = "../doctor.rs"]
+mod doctor;
 #[path = "../estimate.rs"]
 mod estimate;
 #[path = "../export.rs"]

@@ -2,6 +2,8 @@
 //! linked once; `just test tests/NAME.rs` finds a file.
 #![cfg(feature = "torch")]
 
+#[path = "../check_gpu.rs"]
+mod check_gpu;
 #[path = "../damage.rs"]
 mod damage;
 #[path = "../evaluate.rs"]

@@ -23,12 +23,14 @@ pub(super) struct Cache<'a> {
     pub(super) fs: &'a dyn FileSystem,
     root: &'a Path,
     folder: String,
+    commits: hf_hub::CacheRepo,
 }
 
 impl<'a> Cache<'a> {
     pub(super) fn new(environment: &'a Environment, request: &Request) -> Self {
-        let folder = format!("{}--{}", request.kind.plural(), request.repository.replace('/', "--"));
-        Self { fs: environment.file_system.as_ref(), root: &environment.cache_dir, folder }
+        let (root, repository) = (environment.cache_dir.as_path(), request.repository());
+        let (folder, commits) = (repository.folder_name(), hf_hub::Cache::new(root.to_owned()).repo(repository));
+        Self { fs: environment.file_system.as_ref(), root, folder, commits }
     }
 
     fn repository_dir(&self) -> PathBuf {
@@ -51,7 +53,7 @@ impl<'a> Cache<'a> {
 
     /// Where a file of a commit is found by its name.
     pub(super) fn snapshot(&self, commit: &str, name: &str) -> PathBuf {
-        self.repository_dir().join("snapshots").join(commit).join(name)
+        self.commits.pointer_path(commit).join(name)
     }
 
     /// Whether a file of a commit is there with all its bytes. Links are followed.
@@ -94,7 +96,7 @@ impl<'a> Cache<'a> {
     /// Names and sizes of the files of a commit that are there, whoever fetched them.
     pub(super) fn files(&self, commit: &str) -> Result<Vec<(String, u64)>> {
         let mut files = Vec::new();
-        let top = self.repository_dir().join("snapshots").join(commit);
+        let top = self.commits.pointer_path(commit);
         if top.is_dir() {
             self.walk(&top, "", &mut files).context(|| format!("listing {}", top.display()))?;
         }

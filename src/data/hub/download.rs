@@ -1,17 +1,17 @@
 //! One file from a server into the cache: asked for from where it broke off, verified, and only then named.
 
+use super::address::Address;
 use super::cache::Cache;
-use super::client::FileClient;
+use super::client::{Answer, Client};
 use super::failure::{Attempt, Failure, stopped};
 use super::partial::Partial;
 use super::patience::Attempts;
 use super::{Content, Patience, PlannedFile, Request};
 use crate::storage::create_dir_durably;
 use crate::{Error, Result};
-use reqwest::Url;
-use reqwest::blocking::Response;
-use reqwest::header::CONTENT_RANGE;
 use std::io::{ErrorKind, Read};
+use ureq::http::StatusCode;
+use ureq::http::header::CONTENT_RANGE;
 
 const BUFFER_BYTES: usize = 1 << 16;
 /// After so many bytes, failures before them do not count any more: a bad line is not a broken one.
@@ -22,7 +22,7 @@ pub(super) struct Downloader<'a> {
     pub(super) request: &'a Request,
     pub(super) commit: &'a str,
     pub(super) cache: &'a Cache<'a>,
-    pub(super) client: &'a FileClient,
+    pub(super) client: &'a Client<'a>,
     pub(super) patience: &'a Patience,
     pub(super) stop: &'a dyn Fn() -> bool,
 }
@@ -31,12 +31,12 @@ impl Downloader<'_> {
     /// Fetches the content of `file`; `progress` is told how many bytes of it are there. Only under the lock of the content.
     pub(super) fn download(&self, file: &PlannedFile, content: &Content, progress: &mut dyn FnMut(u64)) -> Result<()> {
         let wanted = format!("{} of {}", file.name, self.request);
-        let url = self.client.address(self.request, self.commit, &file.name)?;
+        let address = self.client.file_address(self.request, self.commit, &file.name)?;
         let blob = self.cache.blob(content.hash());
         create_dir_durably(self.cache.fs, blob.parent().unwrap_or(&blob))?;
         loop {
             let partial = Partial::open(self.cache.fs, self.cache.incomplete(content.hash()), file.size, content)?;
-            let (partial, was_continued) = self.complete(&wanted, &url, partial, progress)?;
+            let (partial, was_continued) = self.complete(&wanted, &address, partial, progress)?;
             match partial.finish(&blob)? {
                 Ok(()) => return Ok(()),
                 Err(_) if was_continued => progress(0), // The earlier part may be what was wrong.
@@ -49,7 +49,7 @@ impl Downloader<'_> {
     fn complete<'p>(
         &self,
         wanted: &str,
-        url: &Url,
+        address: &Address,
         mut partial: Partial<'p>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(Partial<'p>, bool)> {
@@ -57,7 +57,7 @@ impl Downloader<'_> {
         progress(partial.len());
         while !partial.is_complete() {
             let before = partial.len();
-            let failure = self.fetch_rest(wanted, url, &mut partial, progress);
+            let failure = self.fetch_rest(wanted, address, &mut partial, progress);
             if partial.len() >= before + NUM_BYTES_GOT_ON {
                 attempts.got_on();
             }
@@ -74,30 +74,30 @@ impl Downloader<'_> {
         Ok((partial, was_continued))
     }
 
-    fn fetch_rest(&self, wanted: &str, url: &Url, partial: &mut Partial<'_>, progress: &mut dyn FnMut(u64)) -> Attempt<()> {
+    fn fetch_rest(&self, wanted: &str, address: &Address, partial: &mut Partial<'_>, progress: &mut dyn FnMut(u64)) -> Attempt<()> {
         if (self.stop)() {
             return Err(Failure::Final(stopped()));
         }
-        let mut response = self.client.open(wanted, url, partial.len())?;
-        if !continues(&response, partial.len()) {
+        let answer = self.client.open(wanted, address, partial.len())?;
+        if !continues(&answer, partial.len()) {
             partial.start_over().map_err(Failure::Final)?;
             progress(0);
-            if response.status().as_u16() != 200 {
+            if answer.status() != StatusCode::OK {
                 return Err(Failure::passing(Error::ours(format!("{wanted}: the server does not go on where it stopped"))));
             }
         }
-        let final_url = response.url().clone();
-        let mut buffer = vec![0; BUFFER_BYTES];
+        let (final_address, mut buffer) = (answer.address().clone(), vec![0; BUFFER_BYTES]);
+        let mut body = answer.into_body();
         loop {
             if (self.stop)() {
                 return Err(Failure::Final(stopped()));
             }
-            match response.read(&mut buffer) {
+            match body.read(&mut buffer) {
                 Ok(0) if partial.is_complete() => return Ok(()),
                 Ok(0) => return Err(cut_short(wanted, partial.len())),
                 Ok(num_read) => partial.write(&buffer[..num_read]).map_err(|error| Failure::Final(error.context(wanted)))?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(self.client.broke_off(wanted, &final_url, &error)),
+                Err(error) => return Err(self.client.broke_off(wanted, &final_address, error)),
             }
             progress(partial.len());
         }
@@ -105,11 +105,12 @@ impl Downloader<'_> {
 }
 
 /// Whether an answer begins at the byte `start`: one that ignores the range begins at the first.
-fn continues(response: &Response, start: u64) -> bool {
-    let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
-    match response.status().as_u16() {
-        206 => range.is_some_and(|range| range.starts_with(&format!("bytes {start}-"))),
-        200 => start == 0,
+fn continues(answer: &Answer, start: u64) -> bool {
+    match answer.status() {
+        StatusCode::PARTIAL_CONTENT => {
+            answer.header(CONTENT_RANGE.as_str()).is_some_and(|range| range.starts_with(&format!("bytes {start}-")))
+        }
+        StatusCode::OK => start == 0,
         _ => false,
     }
 }

@@ -1,13 +1,16 @@
 //! Where the Hub is, where its cache lies and who is asking: the variables that huggingface_hub reads, as a plain struct.
 
-use super::Patience;
-use crate::storage::{FileSystem, RealFileSystem};
+use super::address::Address;
+use super::{Patience, Proxies};
+use crate::storage::{DISK, FileSystem, RealFileSystem, read_capped};
 use crate::{Error, Result};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
+/// Bytes of a file that holds a token.
+const MAX_TOKEN_BYTES: u64 = 4096;
 
 /// Where the Hub is, where its cache lies and who is asking.
 #[derive(Clone)]
@@ -20,6 +23,10 @@ pub struct Environment {
     pub token: Option<Token>,
     /// `HF_HUB_OFFLINE`: nothing but the cache.
     pub is_offline: bool,
+    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`.
+    pub proxies: Proxies,
+    /// `SSL_CERT_FILE`, else `REQUESTS_CA_BUNDLE`: whom to trust, in place of those whom Mozilla trusts.
+    pub certificates: Option<PathBuf>,
     /// How long to wait, and how often.
     pub patience: Patience,
     /// What the cache is written through.
@@ -30,7 +37,7 @@ impl Environment {
     /// As the process's variables say.
     ///
     /// # Errors
-    /// No home directory to put a cache into, or a token that cannot be one.
+    /// No home directory to put a cache into, a token that cannot be one, or a proxy that is none.
     pub fn from_env() -> Result<Self> {
         Self::from_variables(&|name| std::env::var(name).ok())
     }
@@ -38,7 +45,7 @@ impl Environment {
     /// As `variable` says; an empty one is one that is not set.
     ///
     /// # Errors
-    /// No home directory to put a cache into, or a token that cannot be one.
+    /// No home directory to put a cache into, a token that cannot be one, or a proxy that is none.
     pub fn from_variables(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let set = |name: &str| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let home_dir = set("HOME").or_else(|| set("USERPROFILE")).map(PathBuf::from);
@@ -46,29 +53,41 @@ impl Environment {
         let above_home = || path("XDG_CACHE_HOME").or_else(|| Some(home_dir.as_ref()?.join(".cache")));
         let hub_home = path("HF_HOME").or_else(|| Some(above_home()?.join("huggingface")));
         let cache_dir = path("HF_HUB_CACHE").or_else(|| Some(hub_home.as_ref()?.join("hub"))).ok_or_else(no_cache_dir)?;
-        let token_path = path("HF_TOKEN_PATH").or_else(|| Some(hub_home?.join("token")));
+        let token_path = path("HF_TOKEN_PATH").or_else(|| Some(hf_hub::Cache::new(hub_home?.join("hub")).token_path()));
         let token = set("HF_TOKEN").or_else(|| read_token(&token_path?));
         Ok(Self {
             endpoint: set("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned()),
             cache_dir,
             token: token.map(|token| Token::new(&token)).transpose()?,
             is_offline: set("HF_HUB_OFFLINE").is_some_and(|value| is_true(&value)),
+            proxies: Proxies::from_variables(variable)?,
+            certificates: path("SSL_CERT_FILE").or_else(|| path("REQUESTS_CA_BUNDLE")),
             patience: Patience::default(),
             file_system: Arc::new(RealFileSystem),
         })
+    }
+
+    /// The host that is asked, with its port where that is an unusual one.
+    ///
+    /// # Errors
+    /// The user's: an endpoint that is no address.
+    pub fn host(&self) -> Result<String> {
+        Ok(Address::of_hub(&self.endpoint)?.shown_host().to_owned())
     }
 }
 
 /// Never the token.
 impl fmt::Debug for Environment {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { endpoint, cache_dir, token, is_offline, patience, file_system: _ } = self;
+        let Self { endpoint, cache_dir, token, is_offline, proxies, certificates, patience, file_system: _ } = self;
         formatter
             .debug_struct("Environment")
             .field("endpoint", endpoint)
             .field("cache_dir", cache_dir)
             .field("token", token)
             .field("is_offline", is_offline)
+            .field("proxies", proxies)
+            .field("certificates", certificates)
             .field("patience", patience)
             .finish_non_exhaustive()
     }
@@ -87,7 +106,8 @@ fn no_cache_dir() -> Error {
 
 /// A token file that is absent or cannot be read is no token: public repositories need none.
 fn read_token(path: &Path) -> Option<String> {
-    std::fs::read_to_string(path).ok().map(|token| token.trim().to_owned()).filter(|token| !token.is_empty())
+    let text = String::from_utf8(read_capped(&DISK, path, MAX_TOKEN_BYTES).ok()?).ok()?;
+    Some(text.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
 fn is_true(value: &str) -> bool {

@@ -1,10 +1,13 @@
 //! What can go wrong between here and a server: in words, with a hint, and whether asking again may help. No message holds a token or
 //! the query of an address, which on content servers is a signature.
 
-use super::Token;
+use super::address::Address;
+use super::{Patience, Token};
 use crate::{Error, Fault};
 use std::error::Error as StdError;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
+use ureq::Timeout;
 
 /// Bytes of a server's own message that are worth showing.
 const MAX_MESSAGE_CHARS: usize = 300;
@@ -17,6 +20,13 @@ pub(super) enum Failure {
         error: Error,
         /// When the server wants to be asked again.
         retry_after: Option<Duration>,
+    },
+    /// No connection was made. Asking again may help where the server was there before; where it never was, once.
+    Unreachable {
+        /// What to say if it does not.
+        error: Error,
+        /// Whether that took as long as it is waited for.
+        is_timeout: bool,
     },
     /// Asking again does not help.
     Final(Error),
@@ -110,40 +120,123 @@ fn shown(message: &str, token: Option<&Token>) -> String {
     message.chars().filter(is_shown).take(MAX_MESSAGE_CHARS).collect::<String>().trim().to_owned()
 }
 
-/// A connection that was not made, broke off or fell silent while `wanted` was asked of `address`.
-pub(super) fn transport(wanted: &str, address: &str, error: &(dyn StdError + 'static), stall_timeout: Duration) -> Failure {
-    let found = causes(error).find_map(|cause| cause.downcast_ref::<reqwest::Error>());
-    let is_timeout = causes(error).any(is_timeout);
-    let is_connect = found.is_some_and(reqwest::Error::is_connect);
-    let root = causes(error).last().map(ToString::to_string).unwrap_or_default();
-    let what = match (is_connect, is_timeout) {
-        (true, true) => format!("no connection to {address} in time"),
-        (true, false) => format!("no connection to {address} ({root})"),
-        (false, true) => format!("{address} has sent nothing for {:.1} s", stall_timeout.as_secs_f64()),
-        (false, false) => format!("the connection to {address} broke off ({root})"),
-    };
-    let hint = if is_connect {
-        "check the network, HF_ENDPOINT and proxy settings; HF_HUB_OFFLINE=1 uses what is in the cache"
-    } else {
-        "run it again: it goes on where it stopped"
-    };
-    Failure::passing(Error::ours(format!("{wanted}: {what}")).hint(hint))
+/// An answer that did not come, or not whole: whether any came, what is known of that, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    NoConnection { is_timeout: bool },
+    Untrusted,
+    Silence,
+    BrokenOff,
+    LongHead,
 }
 
-/// An error and what is below it; an [`std::io::Error`] hides its own content from `source`.
+/// A connection that was not made, broke off or fell silent while `wanted` was asked of `address`.
+pub(super) fn transport(wanted: &str, address: &Address, error: &ureq::Error, patience: &Patience) -> Failure {
+    let (trouble, reason) = (trouble(error), reason(error));
+    let (shown, host) = (address.shown(), address.shown_host());
+    let what = match trouble {
+        Trouble::NoConnection { is_timeout: true } => {
+            format!("no connection to {host} within {} s", patience.connect_timeout.as_secs_f64())
+        }
+        Trouble::NoConnection { is_timeout: false } => format!("no connection to {host} ({reason})"),
+        Trouble::Untrusted => format!("{host} does not prove that it is {host} ({reason})"),
+        Trouble::Silence => format!("{shown} has sent nothing for {:.1} s", patience.stall_timeout.as_secs_f64()),
+        Trouble::BrokenOff => format!("the connection to {shown} broke off ({reason})"),
+        Trouble::LongHead => format!("the head of the answer of {shown} is too long ({reason})"),
+    };
+    let hint = match trouble {
+        Trouble::NoConnection { .. } => "check the network, HF_ENDPOINT and proxy settings; HF_HUB_OFFLINE=1 uses what is in the cache",
+        Trouble::Untrusted => "where a proxy opens connections, SSL_CERT_FILE has to name a file with its certificate in PEM",
+        Trouble::Silence | Trouble::BrokenOff => "run it again: it goes on where it stopped",
+        Trouble::LongHead => "check HF_ENDPOINT",
+    };
+    let error = unanswered(format!("{wanted}: {what}")).hint(hint);
+    match trouble {
+        Trouble::NoConnection { is_timeout } => Failure::Unreachable { error, is_timeout },
+        Trouble::Untrusted | Trouble::LongHead => Failure::Final(error),
+        Trouble::Silence | Trouble::BrokenOff => Failure::passing(error),
+    }
+}
+
+/// An error that says that nobody was asked, or nobody answered; [`is_unanswered`] knows it again.
+pub(super) fn unanswered(message: String) -> Error {
+    io::Error::new(ErrorKind::NotConnected, message).into()
+}
+
+/// Whether a plan or a fetch failed because nobody answered, and not because of what was answered: without a network, or offline.
+pub fn is_unanswered(error: &Error) -> bool {
+    error.io_kind() == Some(ErrorKind::NotConnected)
+}
+
+fn trouble(error: &ureq::Error) -> Trouble {
+    use ureq::Error as E;
+    match error {
+        E::Rustls(error) if is_about_trust(error) => Trouble::Untrusted,
+        E::Io(error) if causes(error).filter_map(|cause| cause.downcast_ref()).any(is_about_trust) => Trouble::Untrusted,
+        E::Timeout(Timeout::Resolve | Timeout::Connect) => Trouble::NoConnection { is_timeout: true },
+        E::Timeout(_) => Trouble::Silence,
+        E::Io(error) if error.kind() == ErrorKind::TimedOut => Trouble::Silence,
+        E::LargeResponseHeader(..) => Trouble::LongHead,
+        E::Io(error) if is_of_a_connection(error.kind()) => Trouble::BrokenOff,
+        E::Io(_) | E::HostNotFound | E::ConnectionFailed | E::ConnectProxyFailed(_) => Trouble::NoConnection { is_timeout: false },
+        _ => Trouble::BrokenOff,
+    }
+}
+
+/// Whether an error of this kind is of a connection that was made. What else there is, such as names that are not found, is of the attempt
+/// to make one.
+fn is_of_a_connection(kind: ErrorKind) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, InvalidData, UnexpectedEof, WouldBlock};
+    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | Interrupted | InvalidData | UnexpectedEof | WouldBlock)
+}
+
+fn is_about_trust(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(_))
+}
+
+/// What is at the bottom of it.
+fn reason(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => causes(error).last().unwrap_or(error).to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// An error and what is below it; an [`io::Error`] hides its own content from `source`.
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&cause: &&'a (dyn StdError + 'static)| {
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(|cause| cause.get_ref());
+        let inner = cause.downcast_ref::<io::Error>().and_then(|cause| cause.get_ref());
         inner.map(|inner| inner as &(dyn StdError + 'static)).or_else(|| cause.source())
     })
 }
 
-fn is_timeout(cause: &(dyn StdError + 'static)) -> bool {
-    cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout)
-        || cause.downcast_ref::<std::io::Error>().is_some_and(|cause| cause.kind() == std::io::ErrorKind::TimedOut)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ureq::Error as E;
 
-/// Whether an answer came whole and is not the JSON that it should be.
-pub(super) fn is_malformed(error: &(dyn StdError + 'static)) -> bool {
-    causes(error).any(|cause| cause.downcast_ref::<serde_json::Error>().is_some())
+    #[test]
+    fn a_connection_that_was_not_made_is_told_from_one_that_broke() {
+        let io = |kind: ErrorKind| E::Io(kind.into());
+        for error in
+            [io(ErrorKind::ConnectionRefused), io(ErrorKind::NetworkUnreachable), E::HostNotFound, E::Io(io::Error::other("lookup"))]
+        {
+            assert_eq!(trouble(&error), Trouble::NoConnection { is_timeout: false }, "{error:?}");
+        }
+        for error in [io(ErrorKind::ConnectionReset), io(ErrorKind::UnexpectedEof), io(ErrorKind::BrokenPipe)] {
+            assert_eq!(trouble(&error), Trouble::BrokenOff, "{error:?}");
+        }
+        assert_eq!(trouble(&E::Timeout(Timeout::Connect)), Trouble::NoConnection { is_timeout: true });
+        assert_eq!(trouble(&E::Timeout(Timeout::PerRead)), Trouble::Silence);
+    }
+
+    #[test]
+    fn a_server_that_cannot_be_trusted_is_not_asked_again() {
+        let untrusted = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        for error in [E::Rustls(untrusted()), E::Io(io::Error::new(ErrorKind::InvalidData, untrusted()))] {
+            let address = Address::of_hub("https://hub").unwrap();
+            let Failure::Final(error) = transport("x", &address, &error, &Patience::default()) else { panic!("asked again") };
+            assert!(error.to_string().contains("hub does not prove") && error.to_string().contains("SSL_CERT_FILE"), "{error}");
+        }
+    }
 }

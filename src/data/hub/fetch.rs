@@ -1,7 +1,7 @@
 //! Plans carried out: room on the disk, one content at a time, each under its lock.
 
 use super::cache::Cache;
-use super::client::FileClient;
+use super::client::Client;
 use super::download::Downloader;
 use super::failure::stopped;
 use super::lock::hold;
@@ -62,7 +62,7 @@ pub fn fetch_plan(
         cache.write_selection(&plan.commit, &plan.request, &plan.files)?;
         cache.write_ref(&plan.request.revision, &plan.commit)?;
         drop(held);
-        let client = FileClient::new(environment)?;
+        let client = Client::new(environment)?;
         let (request, commit, patience) = (&plan.request, plan.commit.as_str(), &environment.patience);
         let downloader = Downloader { request, commit, cache: &cache, client: &client, patience, stop };
         fetch_each(plan, &downloader, progress)?;
@@ -71,7 +71,7 @@ pub fn fetch_plan(
 }
 
 fn fetch_each(plan: &Plan, downloader: &Downloader<'_>, progress: &mut dyn FnMut(Progress<'_>)) -> Result<()> {
-    let bytes = plan.files.iter().map(|file| file.size).sum();
+    let bytes = plan.num_bytes();
     let mut bytes_before = 0;
     for file in &plan.files {
         if (downloader.stop)() {

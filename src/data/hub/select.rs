@@ -44,11 +44,16 @@ impl Patterns {
             let names: Vec<&str> = files.iter().map(&name).collect();
             return Err(no_match(request, pattern, &names));
         }
+        Ok(self.matching(files, name))
+    }
+
+    /// Those of `files` that a pattern matches, sorted by name, whether or not each pattern has one.
+    pub(super) fn matching<T>(&self, files: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<T> {
         let is_wanted = |file: &T| self.matchers.iter().any(|matcher| matcher.is_match(name(file)));
         let mut selected: Vec<T> = files.into_iter().filter(is_wanted).collect();
         selected.sort_by(|one, other| name(one).cmp(name(other)));
         selected.dedup_by(|one, other| name(one) == name(other));
-        Ok(selected)
+        selected
     }
 }
 
