@@ -85,7 +85,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode> {
     let stop = StopSignal::listen()?;
     arguments.options("").validate()?; // before the model is loaded, which takes a while
     let (path, mut engine) = arguments.loading.load(arguments.model.as_deref())?;
-    arguments.template.apply(&mut engine)?;
+    arguments.template.apply(&mut engine, &path)?;
     let hub_id = || arguments.model.clone().filter(|model| model.contains('/') && !Path::new(model).exists());
     let options = arguments.options(&arguments.name.clone().or_else(hub_id).unwrap_or_else(|| model_name(&path)));
     let server = Server::start(engine, &options)?;
