@@ -197,7 +197,7 @@ fn a_chain_of_operators_is_refused_before_it_is_parsed() {
 
 #[test]
 fn work_and_memory_within_single_instructions_are_bounded() {
-    let looped = |body: &str| format!("{{% set a = range(20000)|list %}}{{% for i in range(9000) %}}{body}{{% endfor %}}");
+    let looped = |body: &str| format!("{{% set a = range(20000)|list %}}{{% for i in range(2000) %}}{body}{{% endfor %}}");
     for body in [
         "{% set b = a|list %}",
         "{% set b = a|reverse %}",
@@ -206,7 +206,7 @@ fn work_and_memory_within_single_instructions_are_bounded() {
         "{% set b = -1 in a %}",
         "{% set b = a == a %}",
         "{% set b = a < a %}",
-        "{% set b = 0 < i < 3 == a == a %}",
+        "{% set b = 0 == a == a %}",
         "{% set b = a is eq a %}",
         "{% set b = -1 is in a %}",
         "{% set b = a|select('eq', a) %}",
@@ -224,11 +224,10 @@ fn work_and_memory_within_single_instructions_are_bounded() {
         "{% set b = a.count(1) %}",
         "{% set b = a|map('string')|list %}",
         "{% set b = a|zip(a) %}",
-        "{% set b = a|groupby('b') %}",
     ] {
         assert!(refused(&looped(body)).contains("without end"), "{body}");
     }
-    let text = |body: &str| format!("{{% set a = 'ab' * 500000 %}}{{% for i in range(9000) %}}{body}{{% endfor %}}");
+    let text = |body: &str| format!("{{% set a = 'ab' * 500000 %}}{{% for i in range(2000) %}}{body}{{% endfor %}}");
     for body in [
         "{% set b = a.strip(a) %}",
         "{% set b = a|trim(a) %}",
