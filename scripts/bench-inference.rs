@@ -40,8 +40,11 @@ setting once, by turns; figures are medians.";
 struct Arguments {
     /// A model folder or file, a checkpoint, a run's id, a unique prefix of it or its path, or an id on the Hugging Face hub; the newest run
     /// when absent
-    #[arg(long, conflicts_with = "random")]
+    #[arg(value_name = "MODEL", conflicts_with_all = ["random", "named"])]
     model: Option<String>,
+    /// The same
+    #[arg(long = "model", value_name = "MODEL", conflicts_with = "random")]
+    named: Option<String>,
     /// Random packed weights of this experiment's shape, such as 2b4t, in the place of a model; kept in models/ for the next call
     #[arg(long, value_name = "EXPERIMENT")]
     random: Option<String>,
@@ -120,7 +123,7 @@ fn measure(arguments: &Arguments) -> Result<ExitCode> {
     }
     let folder = match &arguments.random {
         Some(experiment) => arguments.random_folder(experiment)?,
-        None => arguments.place.find(arguments.model.as_deref())?,
+        None => arguments.place.find(arguments.model.as_deref().or(arguments.named.as_deref()))?,
     };
     let mut llama = arguments.against_llama_cpp.then(|| arguments.llama_cpp(&folder)).transpose()?;
     let mut all = Vec::new();

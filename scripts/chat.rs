@@ -8,7 +8,7 @@ mod line;
 use bitnet::cli::{ModelArguments, SamplingArguments, TemplateArguments};
 use bitnet::inference::{Ending, Summary};
 use bitnet::report::{Emphasis, Styled, run_binary, stderr_has_colour, without_controls, write_completions};
-use bitnet::{Context, Error, Result};
+use bitnet::{Context, Error, Fault, Result};
 use clap::{CommandFactory, Parser};
 use clap_complete::Shell;
 use conversation::{Answer, Conversation};
@@ -27,17 +27,18 @@ Examples:
   chat runs/mine/checkpoints/step-002000  one checkpoint, or any other Hugging Face folder
   chat microsoft/bitnet-b1.58-2B-4T       a model on the Hugging Face hub
   chat model.gguf --template chatml       a file, and how it wants chats written
-  echo '25 + 17 =' | chat mine            a prompt a line, an answer a line
-  chat mine --temperature 0.8 --top-p 0.95 --seed 7
+  echo '25 + 17 =' | chat mine --temperature 0    a prompt a line, an answer a line
+  chat mine --temperature 0.5 --top-p 0.95 --seed 7
 
 A model with a chat template answers; one without continues what is typed. /help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves.";
 
 const COMMANDS: &str = "\
 /reset        forget what was said
+/set NAME N   temperature, top-p, top-k, min-p, repetition-penalty, seed or max-new-tokens of the answers to come
 /system TEXT  what the model is told before all else; nothing when TEXT is absent
 /save FILE    write what was said, as JSON
 /quit         leave; so does Ctrl-D
-Ctrl-C stops an answer.";
+A line that ends in \\ goes on in the next one. Ctrl-C stops an answer.";
 
 /// Tokens of an answer where nothing else is said: to a prompt that is continued, and in a chat.
 const MAX_CONTINUATION: usize = 32;
@@ -72,30 +73,45 @@ fn chat(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(shell) = arguments.completions {
         return write_completions(shell, &mut Arguments::command());
     }
-    let mut options = arguments.sampling.options(0)?;
+    arguments.sampling.validate()?;
     let (path, mut engine) = arguments.loading.load(arguments.model.as_deref())?;
-    arguments.template.apply(&mut engine)?;
+    arguments.template.apply(&mut engine, &path)?;
     let usual = if engine.template.is_some() { MAX_ANSWER } else { MAX_CONTINUATION };
-    options.max_new_tokens = arguments.max_new_tokens.unwrap_or(usual);
+    let options = arguments.sampling.options(arguments.max_new_tokens.unwrap_or(usual), &engine.sampling)?;
     let conversation = Conversation::new(engine, options)?;
     if stdin().is_terminal() {
-        talk(conversation, &path)?
-    } else {
-        answer_lines(conversation)?
+        talk(conversation, &path)?;
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::SUCCESS)
+    answer_lines(conversation)
 }
 
-/// Each line of standard input is a prompt or a turn; nothing but the answers is said.
-fn answer_lines(mut conversation: Conversation) -> Result<()> {
-    for line in stdin().lock().lines() {
-        let line = line.context(|| "reading the prompt").map_err(Error::blame_input)?;
-        let text = line.trim_end_matches('\r');
-        if !text.is_empty() {
-            write_answer(&mut conversation, text, &|| false)?;
+/// Each line of standard input is a prompt or a turn; nothing but the answers is said on standard output. A line that cannot be answered is
+/// reported, and the others are answered: exit status 2 says so in the end.
+fn answer_lines(mut conversation: Conversation) -> Result<ExitCode> {
+    let mut status = ExitCode::SUCCESS;
+    for (index, line) in stdin().lock().lines().enumerate() {
+        let answered = match line {
+            Err(error) if error.kind() != ErrorKind::InvalidData => return Err(error).context(|| "reading the prompts"),
+            Err(error) => Err(Error::input(error)),
+            Ok(line) => match line.trim_end_matches('\r') {
+                "" => Ok(()),
+                text => write_answer(&mut conversation, text, &|| false).map(drop),
+            },
+        };
+        match answered {
+            Err(error) if error.fault() == Fault::Input => {
+                report(&error.context(format!("line {}", index + 1)))?;
+                status = ExitCode::from(2);
+            }
+            answered => answered?,
         }
     }
-    Ok(())
+    Ok(status)
+}
+
+fn report(error: &Error) -> Result<()> {
+    Ok(writeln!(stderr(), "error: {}", without_controls(&error.to_string()))?)
 }
 
 /// A person at a terminal.
@@ -103,7 +119,8 @@ fn talk(mut conversation: Conversation, path: &Path) -> Result<()> {
     let interrupt = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGINT, interrupt.clone()).context(|| "listening for Ctrl-C")?;
     let does = if conversation.has_turns() { "answers" } else { "has no chat template and continues what is typed" };
-    writeln!(stderr(), "{} {does}; /help lists the commands, Ctrl-D leaves", path.display())?;
+    let (path, temperature) = (without_controls(&path.display().to_string()), conversation.temperature());
+    writeln!(stderr(), "{path} {does}, at temperature {temperature}; /help lists the commands, Ctrl-D leaves")?;
     let mut lines = Lines::open()?;
     while let Some(line) = lines.read()? {
         let done = match line.strip_prefix('/') {
@@ -116,7 +133,7 @@ fn talk(mut conversation: Conversation, path: &Path) -> Result<()> {
             }
         };
         match done {
-            Err(error) if error.io_kind() != Some(ErrorKind::BrokenPipe) => writeln!(stderr(), "error: {error}")?,
+            Err(error) if error.io_kind() != Some(ErrorKind::BrokenPipe) => report(&error)?,
             done => done?,
         }
     }
@@ -141,6 +158,11 @@ fn obey(conversation: &mut Conversation, command: &str) -> Result<()> {
         "save" => {
             conversation.save(Path::new(rest))?;
             format!("saved {rest}")
+        }
+        "set" => {
+            let (name, value) = rest.split_once([' ', '=']).unwrap_or((rest, ""));
+            conversation.set(name, value.trim())?;
+            format!("{name} is {} from now on", value.trim())
         }
         "help" => COMMANDS.to_owned(),
         _ => return Err(Error::input(format!("there is no command /{name}")).hint("/help lists the commands")),

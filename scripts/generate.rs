@@ -2,7 +2,7 @@
 //! the command line; the engine is the library's.
 
 use bitnet::cli::{ModelArguments, SamplingArguments};
-use bitnet::inference::{Engine, LogProbabilities, Piece, Summary, generate};
+use bitnet::inference::{Engine, LogProbabilities, Piece, SamplingOptions, Summary, generate};
 use bitnet::report::{peak_memory_bytes, run_binary, without_controls, write_completions};
 use bitnet::run::StopSignal;
 use bitnet::{Context, Error, Result};
@@ -16,10 +16,11 @@ use std::process::ExitCode;
 const EXAMPLES: &str = "\
 Examples:
   generate --prompt 'Once upon a time'                       the newest run
-  generate --model mine --prompt '25 + 17 ='                 a run by id, unique prefix or path
-  generate --model models/bitnet-b1.58-2B-4T --prompt Hello  a Hugging Face folder, latent or packed
-  generate --model mine < prompt.txt                         a prompt from a file
-  generate --temperature 0.8 --top-p 0.95 --seed 7 --max-new-tokens 200 --prompt 'Once upon a time'
+  generate mine --prompt '25 + 17 ='                         a run by id, unique prefix or path
+  generate models/bitnet-b1.58-2B-4T --prompt Hello          a Hugging Face folder, latent or packed
+  generate --model mine < prompt.txt                         the same; a prompt from a file
+  generate --temperature 0.5 --top-p 0.95 --seed 7 --max-new-tokens 200 --prompt 'Once upon a time'
+  generate mine --temperature 0 --prompt '25 + 17 ='         the likeliest token always
   generate --prompt 'Q: 7 * 6? A:' --stop Q: --json          one JSON object, for programs
   generate --prompt 'Once upon a time' --json --log-probabilities 5
 
@@ -34,8 +35,11 @@ const TOKENS_AT_A_TIME: usize = 256;
 struct Arguments {
     /// A model folder or file, a checkpoint, a run's id, a unique prefix of it or its path, or an id on the Hugging Face hub; the newest run
     /// when absent
-    #[arg(long)]
+    #[arg(value_name = "MODEL", conflicts_with = "named")]
     model: Option<String>,
+    /// The same
+    #[arg(long = "model", value_name = "MODEL")]
+    named: Option<String>,
     /// What is continued; read from standard input when absent
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
@@ -65,10 +69,9 @@ fn continue_prompt(arguments: &Arguments) -> Result<ExitCode> {
     if let Some(shell) = arguments.completions {
         return write_completions(shell, &mut Arguments::command());
     }
-    let mut options = arguments.sampling.options(arguments.max_new_tokens)?;
-    options.num_log_probabilities = arguments.log_probabilities;
+    arguments.sampling.validate()?;
     let load_options = arguments.loading.load_options()?;
-    let folder = arguments.loading.find(arguments.model.as_deref())?;
+    let folder = arguments.loading.find(arguments.model.as_deref().or(arguments.named.as_deref()))?;
     let prompt = arguments.prompt()?;
     let engine = Engine::load(&folder, &load_options)?;
     let ids = engine.encode_prompt(&prompt)?;
@@ -79,6 +82,10 @@ fn continue_prompt(arguments: &Arguments) -> Result<ExitCode> {
         tokens: Vec::new(),
         log_probabilities: Vec::new(),
     };
+    let mut options = arguments.sampling.options(arguments.max_new_tokens, &engine.sampling)?;
+    options.num_log_probabilities = arguments.log_probabilities;
+    let sampling = options.sampling;
+    engine.check_prompt(&ids)?; // before a word of it is written
     if !arguments.json {
         write!(stdout(), "{prompt}")?;
     }
@@ -89,7 +96,7 @@ fn continue_prompt(arguments: &Arguments) -> Result<ExitCode> {
         true => writeln!(stdout(), "{}", text.report(&folder, &prompt, &summary, arguments.log_probabilities.is_some()))?,
         false => writeln!(stdout())?,
     }
-    write_speed(&summary)?;
+    write_speed(&summary, &sampling)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -151,7 +158,7 @@ impl Arguments {
 }
 
 /// Tokens a second, and the most memory that was taken.
-fn write_speed(summary: &Summary) -> Result<()> {
+fn write_speed(summary: &Summary, sampling: &SamplingOptions) -> Result<()> {
     let Summary { num_prompt_tokens, num_tokens, prompt_time, generation_time, ending } = summary;
     let speed = |count: usize, seconds: f64| if seconds > 0.0 { count as f64 / seconds } else { 0.0 };
     let prompt_speed = speed(*num_prompt_tokens, prompt_time.as_secs_f64());
@@ -161,7 +168,8 @@ fn write_speed(summary: &Summary) -> Result<()> {
     let ending = ending.name();
     writeln!(
         stderr(),
-        "prompt: {num_prompt_tokens} tokens, {prompt_speed:.1} a second; text: {num_tokens} tokens, {token_speed:.1} a second ({ending}){memory}"
+        "prompt: {num_prompt_tokens} tokens, {prompt_speed:.1} a second; text: {num_tokens} tokens, {token_speed:.1} a second ({ending}); temperature {}{memory}",
+        sampling.temperature
     )?;
     Ok(())
 }

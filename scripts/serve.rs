@@ -91,7 +91,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode> {
     let stop = StopSignal::listen()?;
     arguments.options("").validate()?; // before the model is loaded, which takes a while
     let (path, mut engine) = arguments.loading.load(arguments.model())?;
-    arguments.template.apply(&mut engine)?;
+    arguments.template.apply(&mut engine, &path)?;
     let hub_id = || arguments.model().filter(|model| model.contains('/') && !Path::new(model).exists()).map(str::to_owned);
     let options = arguments.options(&arguments.name.clone().or_else(hub_id).unwrap_or_else(|| model_name(&path)));
     let server = Server::start(engine, &options)?;

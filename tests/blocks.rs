@@ -48,6 +48,31 @@ fn blocks_are_those_of_the_kernels_and_lie_at_cache_lines_of_the_file() {
     assert_eq!(read_tensors(&packed), read_tensors(&place.export("mine", "packed", "directly", &[]).0));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_mapped_file_that_is_cut_short_while_it_is_used_ends_the_program_with_a_word() {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::process::{Command, Stdio};
+    let place = Place::new();
+    place.model("mine", &bare());
+    let (output, _) = place.export("mine", "blocks", "out", &[]);
+    let mut chat = Command::new(env!("CARGO_BIN_EXE_chat"));
+    chat.arg(&output).args(["--max-new-tokens", "4"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut chat = chat.spawn().unwrap();
+    let (mut prompts, mut answer) = (chat.stdin.take().unwrap(), String::new());
+    writeln!(prompts, "one").unwrap();
+    BufReader::new(chat.stdout.take().unwrap()).read_line(&mut answer).unwrap();
+    assert!(answer.starts_with("one"), "{answer}");
+    let weights = output.join("model.safetensors");
+    fs::OpenOptions::new().write(true).open(&weights).unwrap().set_len(4096).unwrap();
+    writeln!(prompts, "two").unwrap();
+    drop(prompts);
+    let mut said = String::new();
+    chat.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(chat.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.contains(&format!("error: {} was cut short while it was in use\nhint: ", weights.display())), "{said}");
+}
+
 #[test]
 fn embedding_and_head_of_blocks_can_be_int8_and_compute_what_loading_them_as_int8_does() {
     let place = Place::new();

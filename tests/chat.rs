@@ -15,6 +15,9 @@ const TEMPLATE: &str = "{% for message in messages %}{{ message.role + ' ' + mes
 fn chat(dir: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
     command.arg(dir.path()).args(arguments).arg("--runs-dir").arg(dir.path()).env("HF_HOME", dir.path()).env("HF_HUB_OFFLINE", "1");
+    if !arguments.iter().any(|argument| argument.starts_with("--temperature")) {
+        command.args(["--temperature", "0"]);
+    }
     command
 }
 
@@ -30,7 +33,7 @@ fn refused(dir: &TempDir, arguments: &[&str], prompts: &str) -> String {
 /// What `generate` makes of a prompt.
 fn continuation(dir: &TempDir, prompt: &str, max_new_tokens: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_generate"));
-    command.arg("--model").arg(dir.path()).args(["--prompt", prompt, "--max-new-tokens", max_new_tokens]);
+    command.arg("--model").arg(dir.path()).args(["--prompt", prompt, "--max-new-tokens", max_new_tokens, "--temperature", "0"]);
     let text = String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap();
     text.strip_prefix(prompt).unwrap().trim_end_matches('\n').to_owned()
 }
@@ -73,6 +76,50 @@ fn a_chat_beyond_the_context_goes_on_without_its_oldest_turns() {
     assert_eq!(text.lines().nth(6), Some(&*continuation(&roomy, &format!("{turns}user to be or not. so "), "9")));
     let long = "a".repeat(70);
     assert!(refused(&dir, &[], &format!("{long}\n")).contains("more than the model's context of 64"));
+}
+
+#[test]
+fn a_line_that_cannot_be_answered_is_reported_and_the_others_are_answered() {
+    let dir = folder(&config());
+    let output = chat(&dir, &[]).write_stdin(b"to be \nX\n\xff\nor not\n".as_slice()).assert().code(2).get_output().clone();
+    let expected = ["to be ", "or not"].map(|prompt| format!("{prompt}{}\n", continuation(&dir, prompt, "32")));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected.concat());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("error: line 2: ") && stderr.contains("error: line 3: "), "{stderr}");
+}
+
+#[test]
+fn a_template_of_the_model_that_is_not_used_is_not_looked_at() {
+    let dir = folder(&config());
+    fs::write(dir.path().join("chat_template.jinja"), format!("{{{{ 1{} }}}}", " + 1".repeat(50_000))).unwrap();
+    let message = refused(&dir, &[], "to be\n");
+    assert!(message.contains("more than 500 operators and brackets in one tag"), "{message}");
+    assert_eq!(continuation(&dir, "to be ", "4").chars().count(), 4);
+    let plain = chat(&dir, &["--template", "chatlm"]).write_stdin("").assert().code(2).get_output().stderr.clone();
+    assert!(String::from_utf8(plain).unwrap().contains("there is no chat template \"chatlm\""));
+    assert_eq!(said(&dir, &["--template", "plain"], ""), "");
+}
+
+#[test]
+fn what_a_template_says_moves_no_cursor_of_a_terminal() {
+    let dir = folder(&config());
+    fs::write(dir.path().join("chat_template.jinja"), "{{ raise_exception('\u{1b}[2Jgone') }}").unwrap();
+    let message = refused(&dir, &[], "to be\n");
+    assert!(message.contains("[2Jgone") && !message.contains('\u{1b}'), "{message:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_the_place_of_a_file_of_a_model_is_refused_at_once() {
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let dir = folder(&config());
+        fs::remove_file(dir.path().join(name)).unwrap();
+        std::process::Command::new("mkfifo").arg(dir.path().join(name)).status().unwrap();
+        let message = refused(&dir, &[], "to be\n");
+        // Without its config.json it is no model folder at all.
+        let is_named = message.contains(name) && message.contains("this is a pipe, a socket or a device, not a file");
+        assert!(is_named || name == "config.json", "{name}: {message}");
+    }
 }
 
 #[test]

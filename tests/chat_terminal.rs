@@ -26,14 +26,14 @@ fn model(template: Option<&str>) -> TempDir {
 
 fn chat(dir: &TempDir, max_new_tokens: &str) -> PtySession {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
-    command.arg(dir.path()).args(["--max-new-tokens", max_new_tokens]).current_dir(dir.path());
+    command.arg(dir.path()).args(["--max-new-tokens", max_new_tokens, "--temperature", "0"]).current_dir(dir.path());
     command.env("XDG_STATE_HOME", dir.path().join("state")).env("TERM", "xterm").env("NO_COLOR", "1");
     let mut session = spawn_command(command, Some(TIMEOUT_MS)).unwrap();
     expect_then_prompt(&mut session, "/help lists the commands, Ctrl-D leaves");
     session
 }
 
-/// What comes before `text`, which ends its line or nearly so; then the prompt. What is typed before that is lost.
+/// What comes before `text`, which ends its line or nearly so; then the prompt.
 fn expect_then_prompt(session: &mut PtySession, text: &str) -> String {
     let before = session.exp_string(text).unwrap();
     session.exp_string("\n").unwrap();
@@ -68,6 +68,38 @@ fn an_answer_is_followed_by_its_speed_and_ctrl_d_leaves() {
     let mut session = chat(&dir, "12");
     let text = answer_to(&mut session, "to be ");
     assert!(text.contains("to be ") && text.contains("12 tokens, "), "{text:?}");
+    leave(session);
+}
+
+#[test]
+fn answers_change_as_they_are_set_and_a_line_goes_on_behind_a_backslash() {
+    let dir = model(Some("{{ messages[-1].content | replace('\\n', ' ') }}"));
+    let mut session = chat(&dir, "12");
+    obey(&mut session, "/set max-new-tokens 7", "max-new-tokens is 7 from now on");
+    obey(&mut session, "/set temperature 0.0", "temperature is 0.0 from now on");
+    assert!(answer_to(&mut session, "to be ").contains("7 tokens, "));
+    obey(&mut session, "/set top-p 2", "top-p 2: it must be above 0 and at most 1");
+    obey(&mut session, "/set nothing 2", "/help lists the others");
+    session.send_line("to be \\").unwrap();
+    session.exp_string("| ").unwrap();
+    assert!(answer_to(&mut session, "or not").contains("7 tokens, "));
+    let said = saved(&mut session, dir.path(), "chat.json");
+    assert_eq!(said[2]["content"], "to be \nor not");
+    leave(session);
+}
+
+#[test]
+fn lines_that_are_typed_before_their_turn_are_answered_one_after_the_other() {
+    let dir = model(Some("{{ messages[-1].content }}"));
+    let mut session = chat(&dir, "12");
+    session.send("to be \nor not\nthe dog\n").unwrap();
+    session.flush().unwrap();
+    for _ in 0..3 {
+        session.exp_string("12 tokens, ").unwrap();
+    }
+    expect_then_prompt(&mut session, " a second");
+    let said = saved(&mut session, dir.path(), "chat.json");
+    assert_eq!([0, 2, 4].map(|at| said[at]["content"].as_str().unwrap()), ["to be ", "or not", "the dog"]);
     leave(session);
 }
 

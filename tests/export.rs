@@ -8,6 +8,7 @@ use bitnet::run::{CheckpointLabel, CheckpointStore, EvaluationRow, Fingerprints,
 use bitnet::storage::DISK;
 use bitnet::ternary::packing::unpack;
 use bitnet::ternary::weights::ternary_absmean;
+use bitnet::tokenizer::Tokenizer;
 use folders::*;
 use safetensors::Dtype;
 use serde_json::json;
@@ -239,6 +240,18 @@ fn make_run(root: &Path) -> RunDirectory {
 }
 
 #[test]
+fn the_prompt_of_a_card_is_one_that_the_tokenizer_reads_and_its_title_the_models_name() {
+    let place = Place::new();
+    let source = write_own(&place.path().join("tales"), &config());
+    for (alphabet, prompt) in [("abcdefghijklmnopqrstuvwxyz O", "Once upon a time"), ("0123456789+-= ", "25 + 17 ="), ("xyz!?", "xyz!?")] {
+        fs::write(source.join("tokenizer.json"), Tokenizer::characters(alphabet, 36).unwrap().to_json().unwrap()).unwrap();
+        let (output, _) = place.export("tales", "packed", "out", &["--force"]);
+        let card = fs::read_to_string(output.join("README.md")).unwrap();
+        assert!(card.contains("\n# tales\n") && card.contains(&format!("--prompt {prompt:?}`")), "{card}");
+    }
+}
+
+#[test]
 fn the_card_of_a_run_tells_how_the_model_came_to_be_and_leaves_the_licence_open() {
     let place = Place::new();
     make_run(place.path());
@@ -246,7 +259,7 @@ fn the_card_of_a_run_tells_how_the_model_came_to_be_and_leaves_the_licence_open(
     let card = fs::read_to_string(output.join("README.md")).unwrap();
     for part in [
         "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- bitnet\n",
-        "# license: choose one before you publish\n---\n\n# out\n",
+        "# license: choose one before you publish\n---\n\n# trained\n",
         "AutoModelForCausalLM.from_pretrained",
         "| layers | 2 |",
         "| attention | 4 heads, 2 of keys and values |",

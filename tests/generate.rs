@@ -11,6 +11,9 @@ use tempfile::TempDir;
 fn generate(dir: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_generate"));
     command.arg("--model").arg(dir.path()).args(["--max-new-tokens", "12"]).args(arguments);
+    if !arguments.contains(&"--temperature") && !arguments.iter().any(|argument| argument.starts_with("--temperature=")) {
+        command.args(["--temperature", "0"]);
+    }
     command
 }
 
@@ -103,4 +106,46 @@ fn vectors_and_kernels_that_the_processor_lacks_are_refused_by_name() {
         let message = String::from_utf8(output.stderr).unwrap();
         assert!(message.contains(variable) && message.contains(what), "{message}");
     }
+}
+
+/// The text and what is said on standard error, of a command line of one's own.
+fn of_line(arguments: &[&str]) -> (String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_generate")).args(arguments).assert().success().get_output().clone();
+    (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn tokens_are_drawn_as_the_model_says_or_else_at_the_temperature_of_the_page() {
+    let dir = folder(&config());
+    let path = dir.path().to_str().unwrap();
+    let line = |flags: &[&str]| of_line(&[&[path, "--prompt", "to be "], flags].concat());
+    let (text, said) = line(&[]);
+    assert!(said.contains("temperature 0.8"), "{said}");
+    assert_eq!(text, line(&["--temperature", "0.8", "--top-k", "0", "--top-p", "1"]).0);
+    for (config, expected) in [
+        (r#"{"do_sample": true, "temperature": 0.25, "top_k": 3, "top_p": 0.5}"#, ["0.25", "3", "0.5"]),
+        (r#"{"do_sample": false, "temperature": 0.25}"#, ["0.8", "0", "1"]),
+    ] {
+        fs::write(dir.path().join("generation_config.json"), config).unwrap();
+        let [temperature, top_k, top_p] = expected;
+        let (text, said) = line(&[]);
+        assert!(said.contains(&format!("temperature {temperature}")), "{said}");
+        assert_eq!(text, line(&["--temperature", temperature, "--top-k", top_k, "--top-p", top_p]).0);
+    }
+    assert!(line(&["--temperature", "0"]).1.contains("temperature 0"));
+}
+
+#[test]
+fn a_model_is_named_with_or_without_its_flag() {
+    let dir = folder(&config());
+    let path = dir.path().to_str().unwrap();
+    assert_eq!(of_line(&[path, "--prompt", "to be "]).0, of_line(&["--model", path, "--prompt", "to be "]).0);
+    Command::new(env!("CARGO_BIN_EXE_generate")).args([path, "--model", path, "--prompt", "a"]).assert().code(2);
+}
+
+#[test]
+fn a_prompt_that_is_too_long_is_refused_before_a_word_of_it_is_written() {
+    let dir = folder(&config());
+    let output = generate(&dir, &["--prompt", &"a".repeat(200)]).assert().code(2).get_output().clone();
+    assert!(output.stdout.is_empty() && String::from_utf8(output.stderr).unwrap().contains("more than the model's context of 64"));
 }

@@ -165,7 +165,7 @@ fn models_that_no_architecture_is_are_refused() {
 #[test]
 fn rows_that_are_no_whole_blocks_are_refused_by_name_and_size() {
     let narrow = ModelConfig { intermediate_size: 384, ..config() };
-    let message = refusal_to_export(&narrow, &GgufOptions::default());
+    let message = refusal_to_export(&narrow, &GgufOptions { projections: Some(ProjectionType::Tq2_0), ..GgufOptions::default() });
     assert!(
         message.contains("model.layers.0.mlp.down_proj.weight has rows of 384 numbers, which are no multiple of the 256 of TQ2_0"),
         "{message}"
@@ -173,7 +173,11 @@ fn rows_that_are_no_whole_blocks_are_refused_by_name_and_size() {
     assert!(message.contains("i2_s"), "{message}");
     let folder = write_folder(&narrow, 6);
     let (path, exported) = export(&folder, &GgufOptions { projections: Some(ProjectionType::I2S), ..EXACT }).unwrap();
-    assert!(exported.warnings.iter().any(|warning| warning.contains("stock llama.cpp does not read I2_S")), "{:?}", exported.warnings);
+    assert!(
+        exported.warnings.iter().any(|warning| warning.contains("stock llama.cpp and the package gguf do not read I2_S")),
+        "{:?}",
+        exported.warnings
+    );
     assert_eq!(logits(&path), logits(folder.path()));
     let narrower = ModelConfig { intermediate_size: 200, ..relu2() };
     assert!(refusal_to_export(&narrower, &GgufOptions::default()).contains("no multiple of the 128 of I2_S"));
@@ -187,12 +191,23 @@ fn rows_that_are_no_whole_blocks_are_refused_by_name_and_size() {
 #[test]
 fn what_stock_llama_cpp_does_not_run_is_said() {
     let (_, exported) = export(&write_folder(&relu2(), 7), &GgufOptions::default()).unwrap();
-    assert_eq!(exported.warnings, ["stock llama.cpp does not run models with relu2; bitnet.cpp does"]);
+    assert_eq!(exported.warnings[0], "stock llama.cpp does not run models with relu2; bitnet.cpp does");
+    assert!(exported.warnings[1].contains("the package gguf, read --type tq2_0"), "{:?}", exported.warnings);
+}
+
+#[test]
+fn the_type_of_a_model_is_one_that_stock_tools_read_where_its_sizes_allow_it() {
+    let (_, exported) = export(&write_folder(&llama(), 7), &GgufOptions::default()).unwrap();
+    assert_eq!((exported.projections, exported.warnings.len()), ("TQ2_0", 0));
+    let narrow = ModelConfig { intermediate_size: 384, ..llama() };
+    let (_, exported) = export(&write_folder(&narrow, 7), &GgufOptions::default()).unwrap();
+    assert_eq!(exported.projections, "I2_S");
+    assert!(exported.warnings.iter().any(|warning| warning.contains("takes sizes that are multiples of 256")), "{:?}", exported.warnings);
 }
 
 #[test]
 fn an_export_that_fails_leaves_what_was_there() {
-    let folder = write_folder(&ModelConfig { intermediate_size: 384, ..config() }, 8);
+    let folder = write_folder(&ModelConfig { intermediate_size: 200, ..config() }, 8);
     let path = folder.path().join("model.gguf");
     fs::write(&path, "old").unwrap();
     assert!(export(&folder, &GgufOptions::default()).is_err());

@@ -109,6 +109,32 @@ impl Conversation {
         self.first = 0;
     }
 
+    /// What divides the logits; 0 takes the likeliest token always.
+    pub fn temperature(&self) -> f64 {
+        self.options.sampling.temperature
+    }
+
+    /// Changes how the answers to come are chosen, or how long they are.
+    ///
+    /// # Errors
+    /// The user's: no such setting, or a value that it cannot have.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let (mut options, mut max_new_tokens) = (self.options.sampling, self.options.max_new_tokens);
+        match name {
+            "temperature" => options.temperature = number(name, value)?,
+            "top-p" => options.top_p = number(name, value)?,
+            "top-k" => options.top_k = number(name, value)?,
+            "min-p" => options.min_p = number(name, value)?,
+            "repetition-penalty" => options.repetition_penalty = number(name, value)?,
+            "seed" => options.seed = number(name, value)?,
+            "max-new-tokens" => max_new_tokens = number(name, value)?,
+            _ => return Err(Error::input(format!("there is no setting {name:?}")).hint("/set temperature 0.5; /help lists the others")),
+        }
+        options.validate()?;
+        (self.options.sampling, self.options.max_new_tokens) = (options, max_new_tokens);
+        Ok(())
+    }
+
     /// Puts `text` before all that is said, instead of what was there; nothing when it is empty.
     pub fn set_system(&mut self, text: &str) {
         self.system = Some(Message::new("system", text)).filter(|_| !text.is_empty());
@@ -126,4 +152,9 @@ impl Conversation {
         json.push(b'\n');
         write_atomically(&DISK, path, &json).map_err(Error::blame_input)
     }
+}
+
+fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T> {
+    let wrong = || Error::input(format!("{name} cannot be {value:?}")).hint(format!("/set {name} and a number"));
+    value.parse().map_err(|_| wrong())
 }

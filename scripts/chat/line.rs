@@ -29,18 +29,25 @@ impl Lines {
         Ok(Self { editor, history })
     }
 
-    /// What was typed; none when the user leaves: Ctrl-D, or Ctrl-C twice.
+    /// What was typed, of several lines where they end in a backslash; none when the user leaves: Ctrl-D, or Ctrl-C twice.
     ///
     /// # Errors
     /// A terminal that cannot be read.
     pub fn read(&mut self) -> Result<Option<String>> {
-        let mut is_again = false;
+        let (mut is_again, mut text) = (false, String::new());
         loop {
-            match self.editor.readline("> ") {
+            match self.editor.readline(if text.is_empty() { "> " } else { "| " }) {
                 Ok(line) => {
+                    text += &line;
+                    if text.ends_with('\\') {
+                        text.pop();
+                        text.push('\n');
+                        continue;
+                    }
                     self.remember(&line);
-                    return Ok(Some(line));
+                    return Ok(Some(text));
                 }
+                Err(ReadlineError::Interrupted) if !text.is_empty() => text.clear(),
                 Err(ReadlineError::Interrupted) if !is_again => writeln!(stderr(), "(Ctrl-C again or Ctrl-D leaves)")?,
                 Err(ReadlineError::Interrupted | ReadlineError::Eof) => return Ok(None),
                 Err(error) => return Err(Error::from(error).context("reading the prompt")),

@@ -13,6 +13,8 @@ pub(super) const LOSS_CURVE: &str = "loss.png";
 /// What a card tells.
 pub(super) struct Card<'a> {
     pub name: &'a str,
+    /// A prompt that the model's tokenizer can read.
+    pub prompt: &'a str,
     pub model: &'a ModelConfig,
     pub options: &'a ExportOptions<'a>,
     /// Of embedding and head.
@@ -56,18 +58,20 @@ impl Card<'_> {
     }
 
     fn usage(&self) -> String {
+        let prompt = self.prompt;
         let Some(obstacle) = self.obstacle else {
-            return "## Use\n\nWith transformers 4.52 or newer, and accelerate:\n\n```python\n\
+            return format!(
+                "## Use\n\nWith transformers 4.52 or newer, and accelerate:\n\n```python\n\
                 from transformers import AutoModelForCausalLM, AutoTokenizer\n\
                 model = AutoModelForCausalLM.from_pretrained(\"path/of/this/folder\")\n\
                 tokenizer = AutoTokenizer.from_pretrained(\"path/of/this/folder\")\n\
-                ids = tokenizer(\"Once upon a time\", return_tensors=\"pt\").input_ids\n\
+                ids = tokenizer({prompt:?}, return_tensors=\"pt\").input_ids\n\
                 print(tokenizer.decode(model.generate(ids, max_new_tokens=50)[0]))\n```\n\n\
-                Or with bitnet: `just generate --model path/of/this/folder --prompt \"Once upon a time\"`.\n\n"
-                .to_owned();
+                Or with bitnet: `just generate --model path/of/this/folder --prompt {prompt:?}`.\n\n"
+            );
         };
         format!(
-            "## Use\n\nWith bitnet: `just generate --model path/of/this/folder --prompt \"Once upon a time\"`.\n\n\
+            "## Use\n\nWith bitnet: `just generate --model path/of/this/folder --prompt {prompt:?}`.\n\n\
              Not with transformers: {obstacle}.\n\n"
         )
     }

@@ -3,7 +3,7 @@
 
 use super::card::{Card, LOSS_CURVE};
 use super::provenance::Provenance;
-use super::texts::{TOKENIZER, TextFile, text_files};
+use super::texts::{TOKENIZER, TextFile, example_prompt, text_files};
 use super::transformers::{config_json, obstacle};
 use super::weights_file::{FloatType, WeightsFile};
 use crate::config::WeightQuantizer;
@@ -66,11 +66,12 @@ pub fn export_folder(fs: &dyn FileSystem, model: &StoredModel, options: &ExportO
     if options.float_type == FloatType::Int8 {
         warnings.push("embedding and head are rounded to 8 bits, and a scale a row".to_owned());
     }
-    let name = output.file_name().unwrap_or_default().to_string_lossy();
+    let name = options.provenance.map(|provenance| provenance.run.id()).unwrap_or_else(|| name_of(model));
     let weights = WeightsFile::new(model, options.form, options.float_type, options.threads)?;
     let (table_type, obstacle) = (weights.table_type(), obstacle.as_deref());
-    let card = Card { name: &name, model: &model.config().model, options, table_type, obstacle };
     let mut files = text_files(model, None)?;
+    let prompt = example_prompt(&files)?;
+    let card = Card { name: &name, prompt: &prompt, model: &model.config().model, options, table_type, obstacle };
     files.push(("README.md".to_owned(), card.page().into_bytes()));
     files.extend(options.loss_curve.map(|picture| (LOSS_CURVE.to_owned(), picture.to_vec())));
     write_folder(fs, &weights, &mut files, output)?;
@@ -95,6 +96,13 @@ pub fn import_folder(
     let weights = WeightsFile::new(model, form, FloatType::AsStored, threads)?;
     write_folder(fs, &weights, &mut files, output)?;
     Ok(Exported { num_bytes: weights.size(), warnings: missing_tokenizer(&files).into_iter().collect() })
+}
+
+/// The folder's or the file's.
+fn name_of(model: &StoredModel) -> String {
+    let path = model.dir().canonicalize().unwrap_or_else(|_| model.dir().to_owned());
+    let name = if path.is_file() { path.file_stem() } else { path.file_name() };
+    name.map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 fn refuse_impossible(model: &StoredModel, form: WeightForm, obstacle: Option<&str>) -> Result<()> {

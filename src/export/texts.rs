@@ -26,6 +26,11 @@ const COPIED: [&str; 7] = [
     "tokenizer.model",
 ];
 
+/// Prompts of the models that are made here, by what they were trained on; the first that a tokenizer reads is for its model.
+const PROMPTS: [&str; 4] = ["Once upon a time", "25 + 17 =", "once upon a time", "1 + 2"];
+/// Of a prompt that is made of the tokens of a model.
+const FIRST_TOKENS: std::ops::Range<u32> = 4..12;
+
 /// A file by name.
 pub(super) type TextFile = (String, Vec<u8>);
 
@@ -59,6 +64,16 @@ pub(super) fn text_files(model: &StoredModel, tokenizer: Option<&Path>) -> Resul
         files.push((TOKENIZER.to_owned(), json));
     }
     Ok(files)
+}
+
+/// A prompt that the tokenizer among `files` can read; the first one where there is none.
+pub(super) fn example_prompt(files: &[TextFile]) -> Result<String> {
+    let Some((_, json)) = files.iter().find(|(name, _)| name == TOKENIZER) else { return Ok(PROMPTS[0].to_owned()) };
+    let tokenizer = Tokenizer::from_json(str::from_utf8(json).context(|| "reading the tokenizer as text")?)?;
+    let is_read = |prompt: &&str| tokenizer.encode(prompt).is_ok_and(|ids| tokenizer.decode(&ids).trim() == *prompt);
+    let found = PROMPTS.iter().copied().find(is_read).map(str::to_owned);
+    let made = || tokenizer.decode(&FIRST_TOKENS.collect::<Vec<_>>()).chars().filter(|character| !character.is_control()).collect();
+    Ok(found.unwrap_or_else(made))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

@@ -4,8 +4,8 @@
 use super::engine::Engine;
 use super::sampling::{LogProbabilities, Sampler, SamplingOptions, log_probabilities};
 use super::stop_strings::StopStrings;
+use crate::Result;
 use crate::tokenizer::Stream;
-use crate::{Error, Result};
 use std::time::Duration;
 
 /// What is generated, and until when.
@@ -80,14 +80,8 @@ impl<'a> Continuation<'a> {
     /// The user's: an empty prompt, one beyond the model's context, or options that no token can be chosen with.
     pub fn new(engine: &'a Engine, prompt: &[u32], options: GenerationOptions) -> Result<Self> {
         options.sampling.validate()?;
+        engine.check_prompt(prompt)?;
         let context = engine.model.config().max_position_embeddings;
-        if prompt.is_empty() {
-            return Err(Error::input("the prompt is empty").hint("give at least one character"));
-        }
-        if prompt.len() > context {
-            let message = format!("the prompt has {} tokens, more than the model's context of {context}", prompt.len());
-            return Err(Error::input(message).hint("shorten the prompt"));
-        }
         let mut sampler = Sampler::new(options.sampling);
         sampler.observe(prompt);
         Ok(Self {

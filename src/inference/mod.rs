@@ -46,7 +46,7 @@ mod weights;
 mod workspace;
 
 pub use cache::{Cache, CacheFormat};
-pub use engine::Engine;
+pub use engine::{Engine, SuggestedSampling};
 pub use generate::{Continuation, Ending, GenerationOptions, Piece, Summary};
 pub use inspection::{Codes, Inspection, TensorInspection};
 pub use memory::{Memory, generate};

@@ -18,7 +18,8 @@ impl StopStrings {
     /// nothing may follow.
     pub fn push(&mut self, text: &str) -> (String, bool) {
         self.held.push_str(text);
-        if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop)).min() {
+        let may_hold = |stop: &&String| stop.len() <= self.held.len(); // a long one is not gone through for each short text
+        if let Some(at) = self.stops.iter().filter(may_hold).filter_map(|stop| self.held.find(stop)).min() {
             self.held.truncate(at);
             return (std::mem::take(&mut self.held), true);
         }

@@ -14,7 +14,8 @@ pub fn run_binary(body: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
 }
 
 fn report(error: &Error) -> ExitCode {
-    let _ = writeln!(stderr(), "error: {error}");
+    // What a file holds may be in it.
+    let _ = writeln!(stderr(), "error: {}", without_controls(&error.to_string()));
     ExitCode::from(error.exit_status())
 }
 

@@ -5,6 +5,9 @@ use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
+/// Why a pipe, a socket or a device is not opened.
+pub(super) const NO_FILE: &str = "this is a pipe, a socket or a device, not a file";
+
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealFileSystem;
@@ -32,6 +35,10 @@ impl FileSystem for RealFileSystem {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Read>> {
+        let kind = kind_of(fs::metadata(path)?.file_type());
+        if kind == EntryKind::Other {
+            return Err(io::Error::new(ErrorKind::InvalidInput, NO_FILE)); // reading a pipe could wait for ever
+        }
         Ok(Box::new(File::open(path)?))
     }
 

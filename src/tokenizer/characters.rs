@@ -74,6 +74,11 @@ impl CharacterTokenizer {
             .hint(format!("the alphabet is {alphabet:?}"))
     }
 
+    /// Whether `text` has more than `count` characters.
+    pub fn cannot_fit(&self, text: &str, count: usize) -> bool {
+        text.chars().nth(count).is_some()
+    }
+
     /// The characters of `ids`. Special, reserved and unknown ids add nothing.
     pub fn decode(&self, ids: &[u32]) -> String {
         ids.iter().filter_map(|&id| self.character(id)).collect()

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Bytes of the largest `tokenizer.json` that is read: twice the largest ones in use.
 pub const LARGEST_FILE: usize = 64 * 1024 * 1024;
+/// Bytes of the longest token that a file may add: each is looked for at every place of a text.
+const LONGEST_ADDED: usize = 1000;
 
 /// A token that a file adds to the vocabulary of its model.
 #[derive(Debug, PartialEq)]
@@ -116,6 +118,9 @@ pub(super) fn added_tokens(value: &Value) -> Result<Vec<AddedToken>> {
     let read = |(index, token): (usize, &Value)| {
         let is_set = |key: &str| token[key] == true;
         match token["content"].as_str() {
+            Some(content) if content.len() > LONGEST_ADDED => {
+                Err(wrong(format!("`added_tokens[{index}]` has {} bytes, more than {LONGEST_ADDED}", content.len())))
+            }
             Some(content) if !content.is_empty() => Ok(AddedToken {
                 id: id_of(&token["id"], || format!("`added_tokens[{index}].id`"))?,
                 content: content.to_owned(),

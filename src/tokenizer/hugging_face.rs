@@ -2,6 +2,7 @@
 //! text for special tokens, or lose text without a word. What a file may hold is `file`'s business.
 
 use super::file::TokenizerFile;
+use super::growth::Growth;
 use super::parting::{PIECE_BYTES, Parting};
 use super::special::{SpecialIds, SpecialToken};
 use super::{byte_level, in_batch, usual_file};
@@ -25,11 +26,24 @@ struct Shared {
     special_ids: SpecialIds,
     special_tokens: Vec<SpecialToken>,
     parting: Parting,
+    growth: Growth,
+    longest: Longest,
     /// By id.
     tokens: Vec<Token>,
     is_byte_level: bool,
     is_lossless: bool,
     has_byte_tokens: bool,
+}
+
+/// The longest text of a token that text becomes.
+#[derive(Debug, Clone, Copy)]
+enum Longest {
+    /// Each token is its bytes, and nothing is lost.
+    Bytes(usize),
+    /// Each token is its characters, or one byte; spaces are characters, too.
+    Characters(usize),
+    /// A token may stand for any text.
+    Unknown,
 }
 
 struct Token {
@@ -59,7 +73,8 @@ impl HuggingFaceTokenizer {
                 (file, library.map_err(|error| error.context("not a tokenizer.json"))?)
             }
         };
-        let mut shared = Shared::new(text, library, &file);
+        let growth = Growth::of_file(&file.value)?;
+        let mut shared = Shared::new(text, library, &file, growth);
         shared.refuse_other_ids(&file)?;
         shared.library.set_encode_special_tokens(true); // what looks special in a text is text
         Ok(Some(Self { shared: Arc::new(shared) }))
@@ -78,6 +93,7 @@ impl HuggingFaceTokenizer {
     /// # Errors
     /// The user's: text that the tokenizer has no tokens for, or that it cannot tell from a special token.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        self.shared.growth.check(text)?;
         let mut ids = Vec::new();
         for piece in self.shared.parting.pieces(text, PIECE_BYTES) {
             let encoding = guarded(|| self.shared.library.encode_fast(piece, false))?;
@@ -92,12 +108,23 @@ impl HuggingFaceTokenizer {
     /// # Errors
     /// Those of [`HuggingFaceTokenizer::encode`].
     pub fn encode_batch(&self, texts: &[&str]) -> Result<Vec<Vec<u32>>> {
+        let fits = |(index, text): (usize, &&str)| self.shared.growth.check(text).map_err(|error| in_batch(error, index));
+        texts.iter().enumerate().try_for_each(fits)?;
         let encodings = guarded(|| self.shared.library.encode_batch_fast(texts.to_vec(), false))?;
         let checked = |(index, (encoding, text)): (usize, (&tokenizers::Encoding, &&str))| {
             self.shared.check(encoding.get_ids(), text).map_err(|error| in_batch(error, index))?;
             Ok(encoding.get_ids().to_vec())
         };
         encodings.iter().zip(texts).enumerate().map(checked).collect()
+    }
+
+    /// Whether `text` certainly has more than `count` tokens.
+    pub fn cannot_fit(&self, text: &str, count: usize) -> bool {
+        match self.shared.longest {
+            Longest::Bytes(longest) => text.len() / longest.max(1) > count,
+            Longest::Characters(longest) => text.len() / longest.max(1) > count && text.chars().count() / longest.max(1) > count,
+            Longest::Unknown => false,
+        }
     }
 
     /// The text of `ids`. A file whose decoder fails on them gives the tokens as they are written.
@@ -185,7 +212,7 @@ fn hexadecimal(digits: &[u8]) -> Option<u8> {
 }
 
 impl Shared {
-    fn new(text: &str, library: tokenizers::Tokenizer, file: &TokenizerFile) -> Self {
+    fn new(text: &str, library: tokenizers::Tokenizer, file: &TokenizerFile, growth: Growth) -> Self {
         let value = &file.value;
         let is_byte_level = value["decoder"]["type"] == "ByteLevel" && value["normalizer"].is_null();
         let is_plain = |token: &super::file::AddedToken| token.is_special || token.content.is_ascii() && !token.is_greedy;
@@ -193,16 +220,29 @@ impl Shared {
         let token = |token: &String| Token { is_special: false, content: content(token).into() };
         let mut tokens: Vec<Token> = file.tokens.iter().map(token).collect();
         file.added.iter().filter(|token| token.is_special).for_each(|token| tokens[token.id as usize].is_special = true);
+        let is_lossless = is_byte_level && has_byte_level_step(&value["pre_tokenizer"]) && file.added.iter().all(is_plain);
+        let (parting, has_byte_tokens) = (Parting::of(file), value["model"]["byte_fallback"] == true);
+        let longest = match (is_lossless, parting) {
+            (true, _) => {
+                Longest::Bytes(tokens.iter().filter(|token| !token.is_special).map(|token| token.content.len()).max().unwrap_or_default())
+            }
+            (_, Parting::AtSpace) if has_byte_tokens => {
+                Longest::Characters(file.tokens.iter().map(|token| token.chars().count()).max().unwrap_or_default())
+            }
+            _ => Longest::Unknown,
+        };
         Self {
             json: text.to_owned(),
             library,
             special_ids: file.special_ids,
             special_tokens: file.added.iter().filter(|token| token.is_special).map(super::file::AddedToken::to_special).collect(),
-            parting: Parting::of(file),
+            parting,
+            growth,
+            longest,
             tokens,
             is_byte_level,
-            is_lossless: is_byte_level && has_byte_level_step(&value["pre_tokenizer"]) && file.added.iter().all(is_plain),
-            has_byte_tokens: value["model"]["byte_fallback"] == true,
+            is_lossless,
+            has_byte_tokens,
         }
     }
 

@@ -209,6 +209,55 @@ fn an_unusual_file_takes_the_detour() {
 }
 
 #[test]
+fn a_normalizer_or_a_decoder_that_grows_a_text_without_end_is_refused() {
+    let doubling = json!({"type": "Replace", "pattern": {"String": "h"}, "content": "hh"});
+    let mut file = small();
+    file["normalizer"] = json!({"type": "Sequence", "normalizers": vec![doubling.clone(); 60]});
+    assert!(refused(&file).contains("`normalizer` makes a text up to"));
+    let mut file = small();
+    file["decoder"] = json!({"type": "Sequence", "decoders": vec![doubling.clone(); 60]});
+    assert!(refused(&file).contains("`decoder` makes a text up to"));
+    let mut file = small();
+    file["normalizer"] = json!({"type": "Sequence", "normalizers": vec![doubling; 5]});
+    let tokenizer = read(&file);
+    assert_eq!(tokenizer.encode("h").unwrap().len(), 32);
+    let long = "h".repeat(1 << 20);
+    assert!(tokenizer.encode(&long).unwrap_err().to_string().contains("1048576 bytes could become 33554432"));
+    assert!(tokenizer.encode_batch(&["h", &long]).unwrap_err().to_string().contains("text 1 of the batch"));
+}
+
+#[test]
+fn a_text_that_cannot_fit_is_told_by_its_length_alone() {
+    let tokenizer = read(&small()); // `hello` is the longest token
+    assert!(!tokenizer.cannot_fit(&"hello".repeat(100), 100) && tokenizer.cannot_fit(&"hello".repeat(101), 100));
+    let mut file = small();
+    file["normalizer"] = json!({"type": "Strip", "strip_left": true, "strip_right": true});
+    assert!(!read(&file).cannot_fit(&" ".repeat(1 << 20), 1), "the spaces could all go");
+    let characters = Tokenizer::characters("ab", 6).unwrap();
+    assert!(!characters.cannot_fit("abab", 4) && characters.cannot_fit("ababa", 4));
+}
+
+#[test]
+fn a_token_longer_than_any_in_use_is_not_added() {
+    let mut file = small();
+    file["added_tokens"][3]["content"] = "x".repeat(1001).into();
+    assert!(refused(&file).contains("`added_tokens[3]` has 1001 bytes"));
+}
+
+#[test]
+fn tokens_that_never_become_a_character_do_not_wait_for_ever() {
+    let mut file = small();
+    file["normalizer"] = json!({"type": "NFC"}); // then tokens are decoded by the library
+    let tokenizer = read(&file);
+    let mut stream = tokenizer.stream();
+    let shown: Vec<String> = (0..1000).map(|_| stream.push(10)).collect(); // the first byte of two
+    assert!(shown.iter().filter(|text| !text.is_empty()).count() >= 10, "{shown:?}");
+    assert_eq!(shown.concat() + &stream.finish(), "\u{fffd}".repeat(1000));
+    let mut stream = tokenizer.stream();
+    assert_eq!([10, 11, 14, 5].map(|id| stream.push(id)), ["", "é", "", "he"]);
+}
+
+#[test]
 fn random_damage_never_panics() {
     let text = small().to_string();
     let mut random = crate::random::Random::derive(1, "damage", 0);

@@ -6,6 +6,7 @@ mod byte_pair;
 mod characters;
 mod file;
 mod ggml;
+mod growth;
 mod hugging_face;
 mod parting;
 mod special;
@@ -126,6 +127,12 @@ impl Tokenizer {
             }
             Self::HuggingFace(tokenizer) => tokenizer.encode_batch(texts),
         }
+    }
+
+    /// Whether `text` certainly has more than `count` tokens, which is told from its length alone: to be asked before a text of a stranger is
+    /// encoded. False where the tokenizer may make a long text one token.
+    pub fn cannot_fit(&self, text: &str, count: usize) -> bool {
+        either!(self, tokenizer => tokenizer.cannot_fit(text, count))
     }
 
     /// The text of `ids`. Special, reserved and unknown ids add nothing; bytes that are no UTF-8 become U+FFFD.

@@ -2,6 +2,9 @@
 
 use super::Tokenizer;
 
+/// Tokens that wait at most; so many that no character becomes whole are shown as they are. All of them are decoded for each that comes.
+const MOST_WAITING: usize = 64;
+
 /// Decodes ids one at a time.
 #[derive(Debug)]
 pub struct Stream<'a> {
@@ -39,9 +42,16 @@ impl<'a> Stream<'a> {
                 lossy(std::mem::replace(bytes, rest))
             }
             (Pending::Tokens { ids, num_shown }, Tokenizer::HuggingFace(foreign)) => {
+                if foreign.bytes_of(id).is_empty() {
+                    return String::new(); // decoding leaves it out
+                }
                 ids.push(id);
+                if foreign.is_single_byte(id) {
+                    return String::new(); // more of them may follow
+                }
+                let is_whole = |text: &str| !text.ends_with(char::REPLACEMENT_CHARACTER) || ids.len() - *num_shown > MOST_WAITING;
                 match waiting_text(self.tokenizer, ids, *num_shown) {
-                    Some(text) if !text.is_empty() && !text.ends_with(char::REPLACEMENT_CHARACTER) && !foreign.is_single_byte(id) => {
+                    Some(text) if !text.is_empty() && is_whole(&text) => {
                         ids.drain(..*num_shown);
                         *num_shown = ids.len();
                         text

@@ -61,7 +61,7 @@ impl Trainer<'_> {
         if outcome.was_applied {
             self.progress.count_step(tokens, outcome.loss);
         } else {
-            self.progress.count_skipped(tokens);
+            self.progress.count_skipped(tokens, outcome.loss);
             let (step, StepOutcome { loss, grad_norm, .. }) = (self.progress.step, outcome);
             self.note(&format!("step {step} skipped: loss {loss}, gradient norm {grad_norm}; the weights stay as they were"));
         }

@@ -36,7 +36,7 @@ impl Plan {
                 return Err(Error::input("its weights are not quantized, so there are no ternary codes").hint("leave the type out"));
             }
             (_, Some(chosen)) => chosen.into(),
-            (_, None) if architecture == "bitnet-b1.58" => TensorType::I2S,
+            (_, None) if architecture == "bitnet-b1.58" || !has_blocks_of(model, TensorType::Tq2_0) => TensorType::I2S,
             (_, None) => TensorType::Tq2_0,
         };
         let usual = if architecture == "bitnet" { Scaling::Beside } else { Scaling::InBlocks };
@@ -85,8 +85,14 @@ impl Plan {
     fn cure(&self, parameter: &StoredParameter) -> &'static str {
         match self.projections {
             _ if !parameter.is_projection => "take another type for the embedding",
-            TensorType::I2S => "GGUF has no ternary type for this width: take --to packed, or train with sizes that are multiples of 128",
-            _ => "i2_s, for bitnet.cpp, takes multiples of 128; else take --to packed, or train with sizes that are multiples of 256",
+            TensorType::I2S => {
+                "GGUF has no ternary type for this width: take --to packed, or train with sizes that are multiples of 256, which stock \
+                 llama.cpp reads, or of 128, for bitnet.cpp"
+            }
+            _ => {
+                "leave --type out, or take i2_s, for bitnet.cpp, which takes multiples of 128; else take --to packed, or train with sizes \
+                 that are multiples of 256, which stock llama.cpp reads"
+            }
         }
     }
 
@@ -123,6 +129,12 @@ impl Plan {
     }
 }
 
+/// Whether the rows of all projections are whole blocks of `kind`.
+fn has_blocks_of(model: &ModelConfig, kind: TensorType) -> bool {
+    let widths = [model.hidden_size, model.num_attention_heads * model.head_dim(), model.intermediate_size];
+    widths.iter().all(|width| (*width as u64).is_multiple_of(kind.block_length()))
+}
+
 /// As configs name it.
 fn name_of(quantizer: ActivationQuantizer) -> &'static str {
     match quantizer {
@@ -155,8 +167,17 @@ fn warnings(model: &ModelConfig, architecture: &str, projections: TensorType) ->
     let mut warnings = Vec::new();
     if architecture == "bitnet-b1.58" {
         warnings.push("stock llama.cpp does not run models with relu2; bitnet.cpp does".to_owned());
-    } else if projections == TensorType::I2S {
-        warnings.push("stock llama.cpp does not read I2_S; bitnet.cpp on x86 does".to_owned());
+    }
+    if projections == TensorType::I2S {
+        warnings.push(match (architecture, has_blocks_of(model, TensorType::Tq2_0)) {
+            ("bitnet-b1.58", true) => {
+                "tools that know ggml's types alone, such as the package gguf, read --type tq2_0, not I2_S".to_owned()
+            }
+            (_, true) => "stock llama.cpp does not read I2_S, but --type tq2_0; bitnet.cpp on x86 reads it".to_owned(),
+            (_, false) => "stock llama.cpp and the package gguf do not read I2_S, which bitnet.cpp on x86 does; what they read, TQ1_0 and \
+                           TQ2_0, takes sizes that are multiples of 256"
+                .to_owned(),
+        });
     }
     let activations = model.bit_linear.activations;
     if model.bit_linear.weights != WeightQuantizer::None && activations != ActivationQuantizer::Int8Absmax {

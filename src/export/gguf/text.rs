@@ -82,7 +82,9 @@ fn add_ids(layout: &mut Layout, model: &StoredModel, vocabulary: &GgmlVocabulary
 fn add_template(layout: &mut Layout, dir: &Path, tokenizer: &Tokenizer) -> Result<()> {
     let (jinja, config) = (text_of(dir, "chat_template.jinja")?, text_of(dir, "tokenizer_config.json")?);
     let template = ChatTemplate::of_files(jinja.as_deref(), config.as_deref(), tokenizer).context(|| dir.display().to_string())?;
-    template.map(|template| layout.text("tokenizer.chat_template", template.source())).transpose().map(drop)
+    let Some(template) = template else { return Ok(()) };
+    template.check().context(|| dir.display().to_string())?;
+    layout.text("tokenizer.chat_template", template.source())
 }
 
 /// The text of a file of the folder `dir`, if it is there.

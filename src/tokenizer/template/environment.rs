@@ -2,7 +2,10 @@
 
 use super::Message;
 use super::budget::{self, Budget};
+use super::functions::add_guards;
+use super::guard::{fuel, guarded};
 use super::json::PythonFormatter;
+use super::nesting;
 use crate::{Error, Result};
 use minijinja::machinery::{CodeGenerator, Instructions, Vm, WhitespaceConfig, make_string_output, parse};
 use minijinja::syntax::SyntaxConfig;
@@ -32,34 +35,47 @@ impl fmt::Display for Raised {
 
 impl std::error::Error for Raised {}
 
+fn check_length(source: &str) -> Result<()> {
+    match source.len() > LONGEST_SOURCE {
+        true => Err(Error::input(format!("the chat template has {} bytes, more than {LONGEST_SOURCE}", source.len()))),
+        false => Ok(()),
+    }
+}
+
 /// Refuses what is no template.
 pub(super) fn check(source: &str) -> Result<()> {
-    if source.len() > LONGEST_SOURCE {
-        return Err(Error::input(format!("the chat template has {} bytes, more than {LONGEST_SOURCE}", source.len())));
-    }
-    parsed(source).map(|_| ()).map_err(|error| failure(&error))
+    check_length(source)?;
+    parsed(&without_generation_marks(source)).map(drop).map_err(|error| failure(&error))
 }
 
 /// Runs a template.
 pub(super) fn render(source: &str, messages: &[Message], add_generation_prompt: bool, tokens: &BTreeMap<String, String>) -> Result<String> {
+    check_length(source)?;
     let given = messages.iter().map(|message| message.content.len()).sum();
     let budget = Arc::new(Budget::for_chat(given, messages.len()));
     let values = context! { messages, add_generation_prompt, tools => (), documents => (), ..Value::from_serialize(tokens) };
     let mut environment = environment(&budget);
-    let mut code = parsed(source).map_err(|error| failure(&error))?;
-    let all_code = code.1.values_mut().chain([&mut code.0]);
-    environment.set_fuel(Some(all_code.map(|code| budget::guard(code, &budget)).min().unwrap_or_default()));
+    let source = without_generation_marks(source);
+    let (main, blocks) = parsed(&source).map_err(|error| failure(&error))?;
+    let (main, blocks) = (guarded(&main), blocks.iter().map(|(name, code)| (*name, guarded(code))).collect());
+    environment.set_fuel(Some(fuel_of_all(&main, &blocks, &budget)));
     let mut text = String::new();
     let mut output = make_string_output(&mut text);
-    let rendered = Vm::new(&environment).eval(&code.0, values, &code.1, &mut output, AutoEscape::None).map(|_| ());
+    let rendered = Vm::new(&environment).eval(&main, values, &blocks, &mut output, AutoEscape::None).map(|_| ());
     drop(output);
     rendered.map(|()| text).map_err(|error| failure(&error))
 }
 
-type Code<'a> = (Instructions<'a>, BTreeMap<&'a str, Instructions<'a>>);
+type Blocks<'a> = BTreeMap<&'a str, Instructions<'a>>;
+type Code<'a> = (Instructions<'a>, Blocks<'a>);
+
+fn fuel_of_all(main: &Instructions<'_>, blocks: &Blocks<'_>, budget: &Budget) -> u64 {
+    blocks.values().map(|code| fuel(code, budget)).fold(fuel(main, budget), u64::min)
+}
 
 fn parsed(source: &str) -> JinjaResult<Code<'_>> {
     let spaces = WhitespaceConfig { keep_trailing_newline: false, lstrip_blocks: true, trim_blocks: true };
+    nesting::check(source, NAME)?;
     let tree = parse(source, NAME, SyntaxConfig, spaces)?;
     let mut generator = CodeGenerator::new(NAME, source);
     generator.compile_stmt(&tree);
@@ -77,7 +93,7 @@ fn environment(budget: &Arc<Budget>) -> Environment<'static> {
         now.map_err(|error| minijinja::Error::new(ErrorKind::InvalidOperation, error.to_string()))
     });
     environment.add_filter("tojson", to_json);
-    budget::add_guards(&mut environment, budget);
+    add_guards(&mut environment, budget);
     environment
 }
 
@@ -93,7 +109,7 @@ fn to_json(state: &State, value: &Value, indent: Option<usize>, options: Kwargs)
 }
 
 /// What training looks at, `{% generation %}`, means nothing here.
-pub(super) fn without_generation_marks(source: &str) -> String {
+fn without_generation_marks(source: &str) -> String {
     let mut kept = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(at) = rest.find("{%") {

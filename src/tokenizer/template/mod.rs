@@ -4,7 +4,11 @@
 mod budget;
 mod built_in;
 mod environment;
+mod functions;
+mod guard;
 mod json;
+mod names;
+mod nesting;
 mod shield;
 
 use super::Tokenizer;
@@ -51,9 +55,21 @@ impl ChatTemplate {
     /// # Errors
     /// The user's: text that is no template.
     pub fn new(source: &str, tokens: BTreeMap<String, String>) -> Result<Self> {
-        let source = environment::without_generation_marks(source);
-        environment::check(&source)?;
-        Ok(Self { source, tokens, built_in: None })
+        let template = Self::unchecked(source, tokens);
+        template.check()?;
+        Ok(template)
+    }
+
+    fn unchecked(source: &str, tokens: BTreeMap<String, String>) -> Self {
+        Self { source: source.to_owned(), tokens, built_in: None }
+    }
+
+    /// Refuses what is no template.
+    ///
+    /// # Errors
+    /// The user's: text that is no template, or one that is too long or nests too deep.
+    pub fn check(&self) -> Result<()> {
+        environment::check(&self.source)
     }
 
     /// The template that is built in as `name`: `chatml`, `llama3`, `bitnet` or `plain`.
@@ -69,7 +85,7 @@ impl ChatTemplate {
     }
 
     /// The template of a model folder, from the text of chat_template.jinja and of tokenizer_config.json, as far as they are there; none if
-    /// neither holds one.
+    /// neither holds one. It is not looked at: who wants to use it asks [`Self::check`], who does not need not care what it is.
     ///
     /// # Errors
     /// The user's: a file that is not what it should be.
@@ -84,7 +100,7 @@ impl ChatTemplate {
         let named = |name: &&str| Some(((*name).to_owned(), token_text(&config[*name])?.to_owned()));
         let mut tokens = usual_tokens(tokenizer);
         tokens.extend(TOKEN_NAMES.iter().filter_map(named));
-        Self::new(source, tokens).map(Some)
+        Ok(Some(Self::unchecked(source, tokens)))
     }
 
     /// Jinja, as it was given.

@@ -1,8 +1,10 @@
 //! Between a rendered chat and its ids: what the template writes as a special token becomes one, what a message spells like one stays
 //! text. Text of template and message between two special tokens is encoded as the one text that it is.
 
+use super::names::Names;
 use crate::tokenizer::{SpecialToken, Tokenizer};
 use crate::{Error, Result};
+use std::collections::HashSet;
 
 /// Marks come from the last private-use plane, whose characters no font shows.
 const MARKS: std::ops::RangeInclusive<char> = '\u{100000}'..='\u{10fffd}';
@@ -10,46 +12,35 @@ const MARKS: std::ops::RangeInclusive<char> = '\u{100000}'..='\u{10fffd}';
 /// Breaks up what looks special in messages by a mark, a character that neither they nor the template hold.
 pub(super) struct Shield<'a> {
     tokenizer: &'a Tokenizer,
-    special_tokens: &'a [SpecialToken],
+    names: Names<'a>,
     mark: char,
 }
 
 impl<'a> Shield<'a> {
     /// `texts` are the messages' and the template's.
-    pub fn new<'t>(tokenizer: &'a Tokenizer, texts: impl Iterator<Item = &'t str> + Clone) -> Result<Self> {
-        let mark = MARKS.rev().find(|&mark| !texts.clone().any(|text| text.contains(mark)));
+    pub fn new<'t>(tokenizer: &'a Tokenizer, texts: impl Iterator<Item = &'t str>) -> Result<Self> {
+        let taken: HashSet<char> = texts.flat_map(|text| text.chars().filter(|character| MARKS.contains(character))).collect();
+        let mark = MARKS.rev().find(|mark| !taken.contains(mark));
         let mark = mark.ok_or_else(|| Error::input("the messages hold every private-use character of Unicode"))?;
-        Ok(Self { tokenizer, special_tokens: tokenizer.special_tokens(), mark })
+        Ok(Self { tokenizer, names: Names::new(tokenizer.special_tokens()), mark })
     }
 
     /// A message with a mark within all that is, or together with its neighbours could be, the name of a special token.
     pub fn cover(&self, text: &str) -> String {
         let mut covered = String::with_capacity(text.len());
         let start = text.len() - text.trim_start().len();
+        let trimmed = text.trim_end(); // the template may cut spaces off
         for (at, character) in text.char_indices() {
-            if at == start && self.ends_a_name(&text[at..]) {
+            if at == start && self.names.ends_at_start_of(&text[at..]) {
                 covered.push(self.mark);
             }
             covered.push(character);
-            if self.begins_a_name(&text[at..]) {
+            let may_go_on = |rest: &str| !rest.is_empty() && self.names.begins_with(rest);
+            if self.names.longest_at(&text[at..], |_| true).is_some() || trimmed.get(at..).is_some_and(may_go_on) {
                 covered.push(self.mark);
             }
         }
         covered
-    }
-
-    /// Whether `rest` opens with a name, or is the beginning of one. The template may cut spaces off.
-    fn begins_a_name(&self, rest: &str) -> bool {
-        let trimmed = rest.trim_end();
-        self.special_tokens
-            .iter()
-            .any(|token| rest.starts_with(&token.content) || !trimmed.is_empty() && token.content.starts_with(trimmed))
-    }
-
-    /// Whether `rest` opens with the end of a name, whose beginning the template might write.
-    fn ends_a_name(&self, rest: &str) -> bool {
-        let ends = |name: &str| name.char_indices().skip(1).any(|(at, _)| rest.starts_with(&name[at..]));
-        self.special_tokens.iter().any(|token| ends(&token.content))
     }
 
     /// Ids of what a template made of covered messages.
@@ -71,8 +62,7 @@ impl<'a> Shield<'a> {
 
     /// The special token that `text` opens with, the longest of several. A mark behind its name takes its meaning away.
     fn token_at(&self, text: &str) -> Option<&SpecialToken> {
-        let is_here = |token: &&SpecialToken| text.strip_prefix(&token.content).is_some_and(|rest| !rest.starts_with(self.mark));
-        self.special_tokens.iter().filter(is_here).max_by_key(|token| token.content.len())
+        self.names.longest_at(text, |rest| !rest.starts_with(self.mark))
     }
 
     /// Appends the ids of text between two special tokens, which may take the spaces on their sides along.

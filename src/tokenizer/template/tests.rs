@@ -164,6 +164,154 @@ fn long_chats_are_within_the_bounds() {
 }
 
 #[test]
+fn a_chain_of_operators_is_refused_before_it_is_parsed() {
+    let many = 50_000;
+    for (start, part) in [
+        ("1", " + 1"),
+        ("1", " ~ 1"),
+        ("1", " * 1"),
+        ("1", " ** 1"),
+        ("a", ".a"),
+        ("a", "|d"),
+        ("a", "[0]"),
+        ("a", "()"),
+        ("a", " if 1 else a"),
+        ("1", " == 1"),
+        ("1", " and 1"),
+        ("1", " is odd"),
+    ] {
+        assert!(
+            refused(&format!("{{{{ {start}{} }}}}", part.repeat(many / part.len()))).contains("operators and brackets in one tag"),
+            "{part}"
+        );
+    }
+    for part in ["not ", "-", "(", "[", "{1:"] {
+        assert!(refused(&format!("{{{{ {}1", part.repeat(many))).contains("operators and brackets in one tag"), "{part}");
+    }
+    let elifs = format!("{{% if a %}}{}{{% endif %}}", "{% elif a %}".repeat(5000));
+    assert!(refused(&elifs).contains("more than 500 elif"));
+    assert!(refused(&"{% if 1 %}".repeat(many / 10)).contains("recursion"));
+    let listed = format!("{{{{ 'a' in [{}] }}}}", "'a', ".repeat(2000));
+    assert_eq!(template(&listed).render(&says("Hi"), true).unwrap(), "True");
+}
+
+#[test]
+fn work_and_memory_within_single_instructions_are_bounded() {
+    let looped = |body: &str| format!("{{% set a = range(20000)|list %}}{{% for i in range(2000) %}}{body}{{% endfor %}}");
+    for body in [
+        "{% set b = a|list %}",
+        "{% set b = a|reverse %}",
+        "{% set b = a|sort %}",
+        "{% set b = a|unique %}",
+        "{% set b = -1 in a %}",
+        "{% set b = a == a %}",
+        "{% set b = a < a %}",
+        "{% set b = 0 == a == a %}",
+        "{% set b = a is eq a %}",
+        "{% set b = -1 is in a %}",
+        "{% set b = a|select('eq', a) %}",
+        "{% set b = a|sum %}",
+        "{% set b = a|max %}",
+        "{% set b = a|last %}",
+        "{% set b = a[1:] %}",
+        "{% set b = a[::-1] %}",
+        "{% set b = {}[a] %}",
+        "{% set b = {a: 1} %}",
+        "{% set b = range(20000) %}",
+        "{% set b = dict(a=a) %}",
+        "{% set b = namespace(a=a) %}",
+        "{% set b = loop.changed(a) %}",
+        "{% set b = a.count(1) %}",
+        "{% set b = a|map('string')|list %}",
+        "{% set b = a|zip(a) %}",
+    ] {
+        assert!(refused(&looped(body)).contains("without end"), "{body}");
+    }
+    let text = |body: &str| format!("{{% set a = 'ab' * 500000 %}}{{% for i in range(2000) %}}{body}{{% endfor %}}");
+    for body in [
+        "{% set b = a.strip(a) %}",
+        "{% set b = a|trim(a) %}",
+        "{% set b = a|upper %}",
+        "{% set b = a.lower() %}",
+        "{% set b = a.split('b') %}",
+        "{% set b = a|length %}",
+        "{% set b = a[::-1] %}",
+        "{% set b = 'c' in a %}",
+        "{% set b = a == a %}",
+        "{% set b = a is lower %}",
+        "{% set b = a.find('c') %}",
+    ] {
+        assert!(refused(&text(body)).contains("without end"), "{body}");
+    }
+    let lists: String = (0..500).map(|name| format!("{{% set a{name} = range(99999)|list %}}")).collect();
+    assert!(refused(&lists).contains("without end"));
+    assert!(refused("{{ 'a'.count('') }}").contains("empty text"));
+}
+
+#[test]
+fn no_value_holds_another_so_deep_that_its_end_would_overflow_the_stack() {
+    let looped = |body: &str| format!("{{% set ns = namespace(x=1) %}}{{% for i in range(5000) %}}{body}{{% endfor %}}");
+    for body in [
+        "{% set ns.x = [ns.x] %}",
+        "{% set ns.x = {'a': ns.x} %}",
+        "{% set ns.x = dict(a=ns.x) %}",
+        "{% set ns.x = namespace(a=ns.x) %}",
+        "{% set other = namespace() %}{% set other.a = ns.x %}{% set ns.x = other %}",
+    ] {
+        assert!(refused(&looped(body)).contains("without end"), "{body}");
+    }
+    for body in ["{% macro again() %}{{ ns }}{% endmacro %}{% set ns.x = again %}", "{% set ns.x = loop %}", "{% set ns.x = [loop] %}"] {
+        assert!(refused(&looped(body)).contains("cannot be kept"), "{body}");
+    }
+    assert!(refused("{{ range(*[1, 2]) }}").contains("not supported"));
+    assert!(refused("{{ dict(**{'a': 1}) }}").contains("not supported"));
+}
+
+#[test]
+fn operators_filters_and_tests_do_what_they_always_did() {
+    for (source, expected) in [
+        ("{{ [1, 2] + [3] }} {{ {'a': 1, 'b': [2]} }} {{ {'a': 1}.a }}", r#"[1, 2, 3] {"a": 1, "b": [2]} 1"#),
+        ("{{ 1 < 2 < 3 }} {{ 1 < 2 > 3 }} {{ 3 > 2 >= 2 != 1 }}", "True False True"),
+        ("{{ 1 == 1.0 }} {{ 'a' != 'b' }} {{ 'a' < 'b' }} {{ none == none }}", "True True True True"),
+        ("{{ 'b' in 'abc' }} {{ 4 not in [1] }} {{ 'a' in {'a': 1} }} {{ 'b' in ['a'] }}", "True True True False"),
+        ("{{ [1, 2, 3][1:] }} {{ [1, 2, 3][::-1] }} {{ 'abc'[:2] }} {{ range(4)[-1] }}", "[2, 3] [3, 2, 1] ab 3"),
+        ("{{ [3, 1, 2]|sort|list }} {{ [1, 2]|reverse|list }} {{ [1, 1]|unique|list }} {{ [1, 2]|sum }}", "[1, 2, 3] [2, 1] [1] 3"),
+        ("{{ [{'r': 1}, {'r': 2}]|selectattr('r', 'eq', 2)|list }} {{ [1, 2]|map('string')|join('-') }}", r#"[{"r": 2}] 1-2"#),
+        ("{{ ' a '|trim }}{{ 'xax'|trim('x') }} {{ 'a,b'.split(',') }} {{ 'xax'.strip('x') }}", r#"aa ["a", "b"] a"#),
+        (
+            "{% for key, value in {'a': 1}.items() %}{{ key }}{{ value }}{% endfor %}{% for k in {'b': 1}|items %}{{ k }}{% endfor %}",
+            r#"a1["b", 1]"#,
+        ),
+        ("{% set ns = namespace(n=0) %}{% for i in range(5) if i is odd %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}", "4"),
+        (
+            "{% macro m(a, b=2) %}{{ a }}{{ b }}{% endmacro %}{{ m(1) }}{{ m(1, b=3) }}{% macro c() %}{{ caller(7) }}{% endmacro %}{% call(x) c() %}{{ x }}{% endcall %}",
+            "12137",
+        ),
+        ("{% for i in [1, 1, 2] %}{{ loop.changed(i) }}{{ loop.cycle('a', 'b') }} {% endfor %}", "Truea Falseb Truea "),
+        ("{% for x in [1, [2]] recursive %}{{ loop(x) if x is iterable else x }}{% endfor %}{{ messages[0]['content'] }}", "12Hi"),
+        ("{% set a, b = [1, 2] %}{{ b }}{{ a if a > b else 'no' }}{{ messages[0].get('x', 'y') }}", "2noy"),
+    ] {
+        assert_eq!(template(source).render(&says("Hi"), true).unwrap(), expected, "{source}");
+    }
+}
+
+#[test]
+fn a_template_of_a_folder_is_looked_at_only_by_who_wants_to_use_it() {
+    let chain = format!("{{{{ 1{} }}}}", " + 1".repeat(50_000));
+    let found = ChatTemplate::of_files(Some(&chain), None, &tokenizer()).unwrap().unwrap();
+    assert!(found.check().is_err() && found.render(&says("Hi"), true).is_err());
+    assert_eq!(found.source(), chain);
+}
+
+#[test]
+fn a_message_of_every_private_character_takes_one_look_at_each() {
+    let all: String = ('\u{100000}'..='\u{10fffd}').collect();
+    let tokenizer = tokenizer();
+    assert!(Shield::new(&tokenizer, [all.as_str()].into_iter()).err().unwrap().to_string().contains("every private-use"));
+    assert!(Shield::new(&tokenizer, [&all[4..]].into_iter()).is_ok());
+}
+
+#[test]
 fn what_is_no_template_is_refused_with_its_place() {
     assert!(refused("{% for %}").contains("chat template:1"));
     assert!(refused("{{ nothing.at.all }}").contains("undefined"));
