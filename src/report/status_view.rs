@@ -50,8 +50,11 @@ pub fn run_table(statuses: &[Status], width: usize) -> Styled {
     text
 }
 
+/// What a column says of a run.
+type Cell = fn(&Status) -> String;
+
 /// What a column is called, and what it says of a run. The first two always stay.
-const COLUMNS: [(&str, fn(&Status) -> String); 11] = [
+const COLUMNS: [(&str, Cell); 11] = [
     ("run", |status| status.id.clone()),
     ("state", |status| format!("{}{}", status.state, if status.divergence.is_some() { ", diverged" } else { "" })),
     ("step", |status| count(status.step)),

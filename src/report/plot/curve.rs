@@ -8,8 +8,11 @@ use std::collections::BTreeSet;
 /// What is drawn unless something else is asked for; also the metric of `eval.csv` that is drawn beside it.
 pub const LOSS: &str = "loss";
 
+/// What a column holds of a step.
+type ColumnValue = fn(&MetricsRow) -> f64;
+
 /// The other columns of `metrics.csv` that are worth a picture.
-const COLUMNS: [(&str, fn(&MetricsRow) -> f64); 5] = [
+const COLUMNS: [(&str, ColumnValue); 5] = [
     ("grad_norm", |row| row.grad_norm),
     ("learning_rate", |row| row.learning_rate),
     ("step_seconds", |row| row.step_seconds),
