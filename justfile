@@ -38,6 +38,12 @@ doctor *flags:
 train-simple num_steps="100" *flags: setup
     {{ run }} train -- experiments/arithmetic --num-steps "$@"
 
+# Train an experiment of your own (experiments/mine, or the path of a config.yaml); flags as in `train --help`
+[group('experiments')]
+[no-exit-message]
+train *flags: setup
+    {{ run }} train -- "$@"
+
 # Train the arithmetic model in full; flags as in `train --help`
 [group('experiments')]
 [no-exit-message]

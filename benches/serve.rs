@@ -1,7 +1,7 @@
 //! Many clients of the server at once, for as long as is asked: every stream must be what its text is alone, nothing may fail, and memory
 //! must not grow. Each client streams one text after the other, prompts and lengths by chance, and leaves every tenth in the middle.
 //!
-//!     cargo bench --no-default-features --features serve --bench serve -- --clients 64 --seconds 300
+//!     cargo bench --no-default-features --bench serve -- --clients 64 --seconds 300
 
 #[allow(dead_code)] // a part of what tests need
 #[path = "../tests/serve/client.rs"]

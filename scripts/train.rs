@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     run_binary(|| caught(|| train(arguments())))
 }
 
-fn train(mut arguments: Arguments) -> Result<ExitCode> {
+fn train(arguments: Arguments) -> Result<ExitCode> {
     if let Some(shell) = arguments.completions {
         return write_completions(shell, &mut Arguments::command());
     }

@@ -281,7 +281,7 @@ fn no_page_has_a_gap_to_be_filled() {
 #[test]
 fn the_two_commands_stand_before_line_20_of_the_readme() {
     let head: Vec<String> = read(Path::new("README.md")).lines().take(19).map(str::to_owned).collect();
-    for command in ["$ cargo install --locked just && just train-simple 100", "$ just test"] {
+    for command in ["$ scripts/setup-just && just train-simple 100", "$ just test"] {
         assert!(head.iter().any(|line| line.starts_with(command)), "{command}");
     }
 }

@@ -47,7 +47,7 @@ fn without_a_name_all_runs_are_listed() {
 #[test]
 fn several_names_make_a_table_of_those_runs_in_that_order() {
     let dir = tempfile::tempdir().unwrap();
-    ["first", "second", "third"].map(|id| make_run(dir.path(), id, Event::Finished));
+    ["first", "second", "third"].iter().for_each(|id| make_run(dir.path(), id, Event::Finished));
     let table = text(&check_status(dir.path(), &["third", "fi"]).success().get_output().stdout);
     let names: Vec<&str> = table.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(names, ["run", "third", "first"]);

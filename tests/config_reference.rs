@@ -1,5 +1,5 @@
 //! docs/config.md has every key of a config with what it holds and means: the schema's keys with the comments of the structs that they come
-//! from. `UPDATE_SNAPSHOTS=1 cargo test --test config_reference` writes it anew.
+//! from. `UPDATE_SNAPSHOTS=1 just test tests/config_reference.rs` writes it anew.
 
 use bitnet::config::schema_keys;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! `--help` of every binary is what was reviewed. `UPDATE_SNAPSHOTS=1 cargo test --test help` writes tests/snapshots anew.
+//! `--help` of every binary is what was reviewed. `UPDATE_SNAPSHOTS=1 just test tests/help.rs` writes tests/snapshots anew.
 
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
