@@ -161,7 +161,7 @@ fn what_cannot_be_done_is_one_clear_error() {
 fn a_model_that_is_not_there_is_an_error_with_a_hint() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("mine/logs")).unwrap();
-    for (name, expected) in [("mine", "no whole checkpoint yet"), ("nobody", "no run \"nobody\""), ("owner/name", "owner/name")] {
+    for (name, expected) in [("mine", "has no checkpoint yet"), ("nobody", "no run \"nobody\""), ("owner/name", "owner/name")] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
         command.arg(name).arg("--runs-dir").arg(dir.path()).env("HF_HOME", dir.path()).env("HF_HUB_OFFLINE", "1");
         let message = String::from_utf8(command.assert().code(2).get_output().stderr.clone()).unwrap();

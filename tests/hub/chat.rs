@@ -73,7 +73,7 @@ fn a_name_that_is_nowhere_says_where_it_was_looked_for_and_what_is_near() {
     for program in [env!("CARGO_BIN_EXE_chat"), env!("CARGO_BIN_EXE_import")] {
         for (name, expected) in [
             ("some/thin", "no folder or file of that name; the hub was not asked, as some is a path here\nhint: the nearest is some/thing"),
-            ("some/thing", "some/thing is a folder without config.json"),
+            ("some/thing", "config.json"),
             ("gpt2", "no folder or file of that name\nhint: the newest run is mine; a model of the hub is named owner/name, such as"),
             ("nine", "there is no run \"nine\" in runs, and no folder or file of that name\nhint: the nearest is mine"),
             ("tiny-lama", "hint: the nearest is models/tiny-llama"),

@@ -226,6 +226,7 @@ fn tree(dir: &str, query: &str, path: &str, state: &State) -> Reply {
         return not_found("EntryNotFound");
     }
     let start: usize = query.split('&').find_map(|part| part.strip_prefix("cursor=")).map_or(0, |cursor| cursor.parse().unwrap());
+    let start = start.min(entries.len());
     let end = (start + PAGE).min(entries.len());
     let reply = Reply::new(200).body(serde_json::to_vec(&entries[start..end]).unwrap());
     if end == entries.len() {
