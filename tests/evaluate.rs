@@ -43,5 +43,5 @@ fn a_run_without_a_checkpoint_is_an_error_with_a_hint() {
     std::fs::remove_dir_all(runs.run("mine").checkpoints_dir()).unwrap();
     let output = evaluate(&runs, &["mine"]).assert().code(2).get_output().stderr.clone();
     let message = String::from_utf8(output).unwrap();
-    assert!(message.contains("no whole checkpoint yet") && message.contains("hint: "), "{message}");
+    assert!(message.contains("has no checkpoint yet") && message.contains("hint: "), "{message}");
 }
