@@ -1,5 +1,7 @@
 //! Tests of everything that needs no libtorch, and of the binaries from outside. One program, so that it is linked once; `just test
 //! tests/NAME.rs` finds a file.
+// Each file names the modules that it shares with others, so that it reads alone.
+#![allow(clippy::duplicate_mod)]
 
 #[path = "../architecture.rs"]
 mod architecture;

@@ -1,5 +1,7 @@
 //! Tests of the training half's numbers: one program, so that it is linked once. Each file of tests/ is a module of exactly one program;
 //! `just test tests/NAME.rs` finds it, and tests/architecture.rs checks the lists.
+// Each file names the modules that it shares with others, so that it reads alone.
+#![allow(clippy::duplicate_mod)]
 #![cfg(feature = "torch")]
 
 #[path = "../adamw.rs"]

@@ -1,5 +1,7 @@
 //! Tests that train: whole runs by the binaries, and trainers of this process, which compute on one thread. One program, so that it is
 //! linked once; `just test tests/NAME.rs` finds a file.
+// Each file names the modules that it shares with others, so that it reads alone.
+#![allow(clippy::duplicate_mod)]
 #![cfg(feature = "torch")]
 
 #[path = "../check_gpu.rs"]
