@@ -23,7 +23,7 @@ default:
 [no-exit-message]
 setup *flags:
     @command -v python3 > /dev/null || { echo 'error: python3 is missing; hint: sudo apt-get install -y python3 python3-pip (or: brew install python)' >&2; exit 2; }
-    @scripts/setup-libtorch "$@"
+    @if [ ! -e .libtorch/setup.json ]; then cargo fetch --quiet --locked --target "$(rustc -vV | sed -n 's/^host: //p')" 2> /dev/null & fi; scripts/setup-libtorch "$@" && wait
 
 # Check this machine: tools, libtorch, processor, memory, disk; with what to type where something is wrong (--json)
 [group('start here')]

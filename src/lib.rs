@@ -6,9 +6,7 @@
 pub mod cli;
 pub mod config;
 pub mod data;
-pub mod dense;
 pub mod doctor;
-pub mod error;
 pub mod export;
 pub mod gguf;
 pub mod inference;
@@ -18,16 +16,14 @@ pub mod libtorch;
 pub mod model;
 #[cfg(feature = "torch")]
 pub mod optimizer;
-pub mod random;
 pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod serve;
 pub mod storage;
 pub mod tasks;
-pub mod ternary;
 pub mod tokenizer;
 #[cfg(feature = "torch")]
 pub mod train;
 
-pub use error::{Context, Error, Fault, Result};
+pub use bitnet_core::{Context, Error, Fault, Result, dense, error, random, ternary};

@@ -22,10 +22,16 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|row| row.contains(&module))
 }
 
-/// src/run/status.rs and src/run/mod.rs: ("run", 2) and ("run", 1); src/schedule.rs: ("schedule", 1); src/lib.rs: None.
+/// src/run/status.rs and src/run/mod.rs: ("run", 2) and ("run", 1); src/core/random.rs: ("random", 1); src/lib.rs: None.
 fn module_of(path: &Path) -> Option<(String, usize)> {
-    let parts: Vec<String> =
-        path.strip_prefix("src").ok()?.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    let parts: Vec<String> = path
+        .strip_prefix("src/core")
+        .or(path.strip_prefix("src"))
+        .ok()?
+        .with_extension("")
+        .iter()
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect();
     let depth = parts.len() - usize::from(parts.last().is_some_and(|last| last == "mod"));
     // A file of tests beside its module, as in src/schedule_tests.rs, belongs to that module.
     let module = parts[0].trim_end_matches("_tests").to_owned();
@@ -131,13 +137,13 @@ fn every_rust_file_opens_by_saying_what_it_owns() {
 #[test]
 fn unsafe_is_only_where_it_has_to_be() {
     let allowed = [
-        "src/dense/level.rs",
-        "src/dense/x86.rs",
+        "src/core/dense/level.rs",
+        "src/core/dense/x86.rs",
         "src/libtorch",
         "src/storage/mapped.rs",
-        "src/ternary/kernels",
-        "src/ternary/large_pages.rs",
-        "src/ternary/threads.rs",
+        "src/core/ternary/kernels",
+        "src/core/ternary/large_pages.rs",
+        "src/core/ternary/threads.rs",
     ];
     let is_outside = |path: &PathBuf| !allowed.iter().any(|place| path.starts_with(place));
     let outside = rust_files(&["src", "scripts", "benches", "build.rs"]).into_iter().filter(is_outside);
@@ -197,11 +203,14 @@ fn mapped_paths(readme: &str) -> BTreeSet<PathBuf> {
 #[test]
 fn the_readmes_map_agrees_with_the_tree() {
     let mapped = mapped_paths(&read(Path::new("README.md")));
-    assert!(mapped.contains(Path::new("src/error.rs")), "the map was not found: {mapped:?}");
+    assert!(mapped.contains(Path::new("src/core/error.rs")), "the map was not found: {mapped:?}");
     let mut wrong: Vec<String> =
         mapped.iter().filter(|path| !root().join(path).exists()).map(|path| format!("{} is not there", path.display())).collect();
-    let modules = files("src").into_iter().filter_map(|path| path.iter().nth(1).map(|name| Path::new("src").join(name)));
-    let is_listed_by_name = |path: &PathBuf| *path != Path::new("src/lib.rs") && !path.to_string_lossy().ends_with("_tests.rs");
+    let below = |path: &Path, depth: usize| path.iter().take(depth).collect::<PathBuf>();
+    let modules =
+        files("src").into_iter().flat_map(|path| [below(&path, 2), below(&path, if path.starts_with("src/core") { 3 } else { 2 })]);
+    let unlisted = ["src/lib.rs", "src/core/lib.rs", "src/core/Cargo.toml"].map(PathBuf::from);
+    let is_listed_by_name = |path: &PathBuf| !unlisted.contains(path) && !path.to_string_lossy().ends_with("_tests.rs");
     let dirs = files("").into_iter().filter(|path| path.iter().count() > 1).filter_map(|path| path.iter().next().map(PathBuf::from));
     let expected: BTreeSet<PathBuf> = modules.filter(is_listed_by_name).chain(dirs).collect();
     wrong.extend(expected.difference(&mapped).map(|path| format!("{} is not in the map", path.display())));

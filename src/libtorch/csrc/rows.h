@@ -1,5 +1,5 @@
 // Loops over one row of float32, written so that the compiler vectorizes them; on x86-64 the best instruction set is chosen at load
-// time. The maths is that of src/ternary, line for line.
+// time. The maths is that of src/core/ternary, line for line.
 #pragma once
 #include <cmath>
 #include <cstdint>

@@ -41,10 +41,11 @@ pub const MOST_QUERIES: usize = 64;
 /// # Panics
 /// With more than [`MOST_QUERIES`], a query that sees no position or more than there are, or other widths.
 pub fn attend<T: Number>(level: Level, memory: Memory<'_, T>, queries: &[Query<'_>], scale: f32, width: usize, out: &mut [f32]) {
-    level.run(Attend { memory, queries, scale, width, out });
+    T::attend(level, Attend { memory, queries, scale, width, out });
 }
 
-struct Attend<'a, T> {
+/// What [`attend`] is asked for.
+pub struct Attend<'a, T> {
     memory: Memory<'a, T>,
     queries: &'a [Query<'a>],
     scale: f32,

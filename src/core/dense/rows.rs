@@ -14,10 +14,11 @@ const LINE: usize = 64;
 /// `out[j, i] = Σ_k matrix[j, k] · activations[i, k]`: `out` is `[rows, tokens]`, `matrix` `[rows, columns]`, `activations` `[tokens,
 /// columns]`. The order of the sums depends on `columns` alone. Lengths that do not fit compute less.
 pub fn products<T: Number>(level: Level, matrix: &[T], activations: &[f32], columns: usize, out: &mut [f32]) {
-    level.run(Products { matrix, activations, columns, out });
+    T::products(level, Products { matrix, activations, columns, out });
 }
 
-struct Products<'a, T> {
+/// What [`products`] is asked for.
+pub struct Products<'a, T> {
     matrix: &'a [T],
     activations: &'a [f32],
     columns: usize,

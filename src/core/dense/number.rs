@@ -1,5 +1,8 @@
 //! Number types of files, heads and caches, and plain sums over them.
 
+use super::attention::Attend;
+use super::level::Level;
+use super::rows::Products;
 use super::simd::Simd;
 
 /// Numbers of a vector.
@@ -11,6 +14,23 @@ pub trait Number: Copy + Default + Send + Sync {
     fn from_f32(number: f32) -> Self;
     /// 16 of them as a vector.
     fn load<S: Simd>(simd: S, numbers: &[Self; LANES]) -> S::Vector;
+    /// See [`super::products`].
+    fn products(level: Level, products: Products<'_, Self>);
+    /// See [`super::attend`].
+    fn attend(level: Level, attend: Attend<'_, Self>);
+}
+
+/// Methods of a type that are compiled here for all processors, and not in each crate that calls [`super::products`].
+macro_rules! compiled_here {
+    () => {
+        fn products(level: Level, products: Products<'_, Self>) {
+            level.run(products);
+        }
+
+        fn attend(level: Level, attend: Attend<'_, Self>) {
+            level.run(attend);
+        }
+    };
 }
 
 impl Number for f32 {
@@ -26,6 +46,8 @@ impl Number for f32 {
     fn load<S: Simd>(simd: S, numbers: &[f32; LANES]) -> S::Vector {
         simd.load(numbers)
     }
+
+    compiled_here!();
 }
 
 /// A ternary code, or one of 8 bits.
@@ -45,6 +67,8 @@ impl Number for i8 {
     fn load<S: Simd>(simd: S, numbers: &[i8; LANES]) -> S::Vector {
         simd.load_i8(numbers)
     }
+
+    compiled_here!();
 }
 
 /// The upper half of a float32.
@@ -70,6 +94,8 @@ impl Number for Bf16 {
     fn load<S: Simd>(simd: S, numbers: &[Bf16; LANES]) -> S::Vector {
         simd.load_bf16(numbers)
     }
+
+    compiled_here!();
 }
 
 /// IEEE half precision, exactly.
