@@ -2,6 +2,7 @@
 
 use bitnet::cli::{MODELS, ModelPlace};
 use bitnet::export::{Layout, import_folder, layout_of, require_place};
+use bitnet::folder::{CONFIG, WEIGHTS, WEIGHTS_INDEX};
 use bitnet::inference::{LoadOptions, StoredModel};
 use bitnet::report::{bytes, run_binary, write_completions};
 use bitnet::run::short_count;
@@ -93,8 +94,8 @@ fn name_of(source: &Path) -> Result<PathBuf> {
 fn folder_of(source: &str, place: &ModelPlace) -> Result<PathBuf> {
     let path = Path::new(source);
     let holds = |name: &str| path.join(name).is_file();
-    let has_safetensors = holds("model.safetensors") || holds("model.safetensors.index.json");
-    if has_safetensors && !holds("config.json") {
+    let has_safetensors = holds(WEIGHTS) || holds(WEIGHTS_INDEX);
+    if has_safetensors && !holds(CONFIG) {
         return Err(Error::input(format!("{source} has no config.json")).hint("fetch the folder again, with all of its files"));
     }
     if !has_safetensors && (holds("pytorch_model.bin") || holds("pytorch_model.bin.index.json")) {

@@ -8,6 +8,7 @@ pub mod config;
 pub mod data;
 pub mod doctor;
 pub mod export;
+pub mod folder;
 pub mod gguf;
 pub mod inference;
 #[cfg(feature = "torch")]
@@ -18,6 +19,7 @@ pub mod model;
 pub mod optimizer;
 pub mod report;
 pub mod run;
+pub mod sampling;
 pub mod schedule;
 pub mod serve;
 pub mod storage;

@@ -13,11 +13,11 @@ use tch::nn::VarStore;
 use tch::{Device, Tensor};
 
 const LOGITS: [f32; 6] = [0.0, 2.0, -1.0, 1.0, 0.5, -3.0];
-const SAMPLED: SamplingOptions = SamplingOptions { temperature: 1.0, top_k: 0, top_p: 1.0, seed: 9 };
+const SAMPLED: SamplingOptions = SamplingOptions { temperature: 1.0, seed: 9, ..SamplingOptions::GREEDY };
 
 fn draws(options: SamplingOptions, logits: &[f32], count: usize) -> Vec<usize> {
     let mut sampler = Sampler::new(options);
-    (0..count).map(|_| sampler.choose(logits)).collect()
+    (0..count).map(|_| sampler.choose(logits).unwrap() as usize).collect()
 }
 
 /// Pearson's statistic of 20,000 draws against the softmax of the candidates' logits over the temperature.

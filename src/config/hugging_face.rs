@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// No config.json is near this size, in bytes.
-const LARGEST_FILE: usize = 256 * 1024;
+pub const LARGEST_CONFIG_JSON: usize = 256 * 1024;
 /// Initial weights have no bearing on a trained model, so old files without the key get the usual value.
 const USUAL_INITIALIZER_RANGE: f64 = 0.02;
 
@@ -128,8 +128,8 @@ impl ModelConfig {
 }
 
 fn read(text: &str) -> Result<HuggingFaceConfig> {
-    if text.len() > LARGEST_FILE {
-        return Err(Error::input(format!("larger than {LARGEST_FILE} bytes, which no config.json is")));
+    if text.len() > LARGEST_CONFIG_JSON {
+        return Err(Error::input(format!("larger than {LARGEST_CONFIG_JSON} bytes, which no config.json is")));
     }
     let file = File { entries: serde_json::from_str(text).context(|| "this is not a JSON object")? };
     file.refuse_foreign()?;

@@ -29,7 +29,7 @@ pub use accelerator::{ACCELERATORS, Accelerator, Budget};
 pub use data::{ArithmeticConfig, DataConfig, OperatorShares};
 pub use estimate::{Estimate, ParameterCount};
 pub use experiment::{DeviceChoice, Experiment, Precision};
-pub use hugging_face::{BLOCKS_METHOD, HuggingFaceConfig, PackedForm, TokenIds};
+pub use hugging_face::{BLOCKS_METHOD, HuggingFaceConfig, LARGEST_CONFIG_JSON, PackedForm, TokenIds};
 pub use keys::{SchemaKey, schema_keys};
 pub use load::{Resolved, load, resolve};
 pub use memory::{Kernels, StepMemory};

@@ -64,6 +64,16 @@ pub enum WeightQuantizer {
     None,
 }
 
+impl WeightQuantizer {
+    /// Whether it makes codes of weights, rather than leaving them as they are.
+    pub fn has_codes(self) -> bool {
+        match self {
+            Self::TernaryAbsmean | Self::Sign => true,
+            Self::None => false,
+        }
+    }
+}
+
 /// Quantizer of an activation vector, one scale a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -76,6 +86,17 @@ pub enum ActivationQuantizer {
     None,
 }
 
+impl ActivationQuantizer {
+    /// As configs name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int8Absmax => "int8_absmax",
+            Self::Int4Absmean => "int4_absmean",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Where the norm of a projection's input stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,6 +105,16 @@ pub enum NormPlacement {
     Inside,
     /// In the block, before the projections that share an input (2B-4T and the LLaMA layout).
     Outside,
+}
+
+impl NormPlacement {
+    /// Whether each projection has a norm of its own.
+    pub fn is_inside(self) -> bool {
+        match self {
+            Self::Inside => true,
+            Self::Outside => false,
+        }
+    }
 }
 
 /// How positions exchange information.

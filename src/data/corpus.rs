@@ -6,10 +6,10 @@ use super::documents::{DocumentSettings, Documents, Sources};
 use super::prepare::{Event, Outcome, PrepareSettings, Survey, UNIT_BYTES, prepare, survey};
 use crate::config::{DataConfig, Experiment, HeldOut, TextConfig, TextSource, TokenizerConfig};
 use crate::error::counted;
+use crate::folder::{TOKENIZER, read_text};
 use crate::storage::content_hash;
 use crate::tokenizer::{BytePairOptions, Tokenizer};
 use crate::{Context, Error, Fault, Result};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Pairs that are there once say nothing about other text.
@@ -198,9 +198,8 @@ impl Corpus {
 /// # Errors
 /// The user's: a file that is missing or none.
 pub fn read_tokenizer(path: &Path) -> Result<Tokenizer> {
-    let path = if path.is_dir() { path.join("tokenizer.json") } else { path.to_owned() };
-    let text = fs::read_to_string(&path).context(|| format!("reading {}", path.display())).map_err(Error::blame_input)?;
-    Tokenizer::from_json(&text).context(|| path.display().to_string())
+    let path = if path.is_dir() { path.join(TOKENIZER) } else { path.to_owned() };
+    Tokenizer::from_json(&read_text(&path)?).context(|| path.display().to_string())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::{BadRecords, BytePairConfig, HeldOut};
 use crate::data::Split;
+use std::fs;
 
 fn corpus(directory: &Path, tokenizer: TokenizerConfig) -> Corpus {
     let path = directory.join("text.txt");

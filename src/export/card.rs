@@ -1,8 +1,8 @@
-//! The model card: README.md with the front matter that the Hugging Face hub reads, config, training and use. The licence is left to whoever
-//! publishes the model.
+//! The model card: README.md with the front matter that the Hugging Face hub reads, config, training and use. The licence is left to the
+//! publisher of the model.
 
-use super::folder::ExportOptions;
-use super::{Provenance, WeightForm};
+use super::options::{ExportOptions, WeightForm};
+use super::provenance::Provenance;
 use crate::config::{Attention, ModelConfig, NormPlacement};
 use crate::inference::NumberType;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ pub(super) struct Card<'a> {
     pub prompt: &'a str,
     pub model: &'a ModelConfig,
     pub options: &'a ExportOptions<'a>,
-    /// Of embedding and head.
+    /// The type of embedding and head.
     pub table_type: NumberType,
     /// Why transformers cannot run it; none where it can.
     pub obstacle: Option<&'a str>,
@@ -83,14 +83,14 @@ impl Card<'_> {
             Attention::Latent(latent) => format!("latent, {} heads, {} features a key", model.num_attention_heads, latent.kv_lora_rank),
         };
         let norms = match (model.bit_linear.norm, model.sub_norms) {
-            (NormPlacement::Inside, _) => "inside every projection",
-            (_, true) => "before each block's parts, and sub-norms",
-            (_, false) => "before each block's parts",
+            (NormPlacement::Inside, true | false) => "inside every projection",
+            (NormPlacement::Outside, true) => "before each block's parts, and sub-norms",
+            (NormPlacement::Outside, false) => "before each block's parts",
         };
         let tables = match self.table_type {
             NumberType::Int8Rows => "8 bits, and a scale a row",
             NumberType::Bfloat16 => "bfloat16",
-            _ => "float32",
+            NumberType::Float32 | NumberType::Float16 | NumberType::PackedCodes | NumberType::Blocks(_) => "float32",
         };
         vec![
             ("parameters", model.num_parameters().to_string()),
@@ -104,7 +104,7 @@ impl Card<'_> {
             ("rotary base", model.rope_theta.to_string()),
             ("weights", key(&model.bit_linear.weights)),
             ("embedding and head", tables.to_owned()),
-            ("activations", key(&model.bit_linear.activations)),
+            ("activations", model.bit_linear.activations.name().to_owned()),
         ]
     }
 }

@@ -2,42 +2,16 @@
 //! form of a folder that came from elsewhere.
 
 use super::card::{Card, LOSS_CURVE};
-use super::provenance::Provenance;
-use super::texts::{TOKENIZER, TextFile, example_prompt, text_files};
+use super::options::{ExportOptions, FloatType, WeightForm};
+use super::texts::{TextFile, example_prompt, text_files};
 use super::transformers::{config_json, obstacle};
-use super::weights_file::{FloatType, WeightsFile};
-use crate::config::WeightQuantizer;
+use super::weights_file::WeightsFile;
+use crate::folder::{CONFIG, TOKENIZER, WEIGHTS};
 use crate::inference::StoredModel;
 use crate::storage::{FileSystem, NewFolder};
 use crate::ternary::threads::Threads;
 use crate::{Error, Result};
 use std::path::Path;
-
-/// How projections are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WeightForm {
-    /// Latent weights: whoever loads them quantizes them on each use, and can train them.
-    Latent,
-    /// Packed codes and one scale a matrix, which multiplies.
-    Packed,
-    /// The same in the layout that the kernels read, for this program alone: a file is mapped, not read.
-    Blocks,
-}
-
-/// What an export is to be.
-#[derive(Debug, Clone)]
-pub struct ExportOptions<'a> {
-    /// Of the projections.
-    pub form: WeightForm,
-    /// Of all numbers that are not packed.
-    pub float_type: FloatType,
-    /// What projections are quantized on.
-    pub threads: &'a Threads,
-    /// How the model came to be, for its card.
-    pub provenance: Option<&'a Provenance>,
-    /// A PNG for the card.
-    pub loss_curve: Option<&'a [u8]>,
-}
 
 /// What a person should know of a folder that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +31,9 @@ pub fn export_folder(fs: &dyn FileSystem, model: &StoredModel, options: &ExportO
     let obstacle = obstacle(&model.config().model, options.form);
     refuse_impossible(model, options.form, obstacle.as_deref())?;
     let mut warnings = Vec::new();
-    if let (Some(obstacle), false) = (&obstacle, options.form == WeightForm::Blocks) {
-        warnings.push(format!("only bitnet computes this model; {obstacle}"));
+    match (&obstacle, options.form) {
+        (Some(obstacle), WeightForm::Latent | WeightForm::Packed) => warnings.push(format!("only bitnet computes this model; {obstacle}")),
+        (Some(_), WeightForm::Blocks) | (None, _) => {}
     }
     if options.form == WeightForm::Latent && options.float_type == FloatType::Bfloat16 {
         warnings.push("latent weights are rounded to bfloat16, which changes some of their codes".to_owned());
@@ -98,7 +73,7 @@ pub fn import_folder(
     Ok(Exported { num_bytes: weights.size(), warnings: missing_tokenizer(&files).into_iter().collect() })
 }
 
-/// The folder's or the file's.
+/// The name of the folder or the file.
 fn name_of(model: &StoredModel) -> String {
     let path = model.dir().canonicalize().unwrap_or_else(|_| model.dir().to_owned());
     let name = if path.is_file() { path.file_stem() } else { path.file_name() };
@@ -107,7 +82,7 @@ fn name_of(model: &StoredModel) -> String {
 
 fn refuse_impossible(model: &StoredModel, form: WeightForm, obstacle: Option<&str>) -> Result<()> {
     let place = model.dir().display();
-    let is_quantized = model.config().model.bit_linear.weights != WeightQuantizer::None;
+    let is_quantized = model.config().model.bit_linear.weights.has_codes();
     match (form, obstacle) {
         (WeightForm::Latent, _) if model.has_packed_codes() => {
             let hint = "export the checkpoint that it was packed from, or take --to packed";
@@ -133,12 +108,12 @@ fn missing_tokenizer(files: &[TextFile]) -> Option<String> {
 /// All files of a folder.
 fn write_folder(fs: &dyn FileSystem, weights: &WeightsFile<'_>, files: &mut Vec<TextFile>, output: &Path) -> Result<()> {
     let config = config_json(weights.model.config(), weights.form, weights.type_name())?;
-    files.push(("config.json".to_owned(), serde_json::to_vec_pretty(&config)?));
+    files.push((CONFIG.to_owned(), serde_json::to_vec_pretty(&config)?));
     let folder = NewFolder::create(fs, output)?;
     folder.require_space(weights.size())?;
     for (name, content) in files.iter() {
         folder.write(name, |writer| Ok(writer.write_all(content)?))?;
     }
-    folder.write("model.safetensors", |writer| weights.write_to(writer))?;
+    folder.write(WEIGHTS, |writer| weights.write_to(writer))?;
     folder.commit()
 }

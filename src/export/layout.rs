@@ -1,13 +1,9 @@
 //! Whose layout a model folder has: what its config.json and its tensors say, in words for the person who imports it.
 
-use crate::config::{PackedForm, WeightQuantizer};
+use crate::Result;
+use crate::config::PackedForm;
+use crate::folder::ModelFolder;
 use crate::inference::StoredModel;
-use crate::storage::{DISK, read_capped};
-use crate::{Error, Result};
-use serde_json::Value;
-
-/// No config.json is longer, in bytes.
-const LARGEST_CONFIG: u64 = 256 * 1024;
 
 /// Who writes folders like this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +34,7 @@ pub fn layout_of(model: &StoredModel) -> Result<Layout> {
     if model.dir().is_file() {
         return Ok(Layout::Gguf);
     }
-    let text = read_capped(&DISK, &model.dir().join("config.json"), LARGEST_CONFIG).map_err(Error::blame_input)?;
-    let value: Value = serde_json::from_slice(&text)?;
+    let value = ModelFolder::new(model.dir()).config_json()?;
     let config = model.config();
     Ok(match (model.has_packed_codes(), config.packed) {
         (_, Some(PackedForm::Blocks)) => Layout::Ours,
@@ -48,8 +43,8 @@ pub fn layout_of(model: &StoredModel) -> Result<Layout> {
         (true, _) => Layout::MicrosoftPacked,
         _ if value["model_type"] == "bitnet" => Layout::MicrosoftMaster,
         _ if !value["weight_bits"].is_null() => Layout::OneBitLlm,
-        _ if config.model.bit_linear.weights == WeightQuantizer::None => Layout::Llama,
-        _ => Layout::OnlineLlama,
+        _ if config.model.bit_linear.weights.has_codes() => Layout::OnlineLlama,
+        _ => Layout::Llama,
     })
 }
 

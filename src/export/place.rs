@@ -1,6 +1,7 @@
 //! Where an export may be written: at a free place or, by force, in place of an earlier model folder, but never over its own source or a
 //! checkpoint.
 
+use crate::folder::CONFIG;
 use crate::storage::{EntryKind, FileSystem};
 use crate::{Context, Error, Result};
 use std::io::ErrorKind;
@@ -33,7 +34,7 @@ pub fn require_place(fs: &dyn FileSystem, output: &Path, source: &Path, is_force
     if holds("COMPLETE") || holds("trainer.json") {
         return Err(refused(output, "is a checkpoint of a run").hint("name another folder with -o"));
     }
-    if !holds("config.json") {
+    if !holds(CONFIG) {
         return Err(refused(output, "is no model folder, so that it is not replaced").hint("name another folder with -o"));
     }
     Ok(())

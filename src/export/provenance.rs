@@ -27,7 +27,7 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    /// That of the model folder `dir`; none where it is no checkpoint of a run.
+    /// The provenance of the model folder `dir`; none where it is no checkpoint of a run.
     ///
     /// # Errors
     /// A log that exists and cannot be read.

@@ -2,19 +2,15 @@
 //! transformers needs and the source lacks is derived from its tokenizer.json.
 
 use crate::config::HuggingFaceConfig;
+use crate::folder::{
+    CHAT_TEMPLATE, GENERATION_CONFIG, ModelFolder, TOKENIZER, TOKENIZER_CONFIG, generation_json, read_file, refuse_larger_vocabulary,
+};
 use crate::inference::StoredModel;
-use crate::storage::{DISK, read_capped};
 use crate::tokenizer::Tokenizer;
 use crate::{Context, Error, Result};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
-/// No file of the text side is longer, in bytes.
-const LARGEST_FILE: u64 = 64 << 20;
-pub(super) const TOKENIZER: &str = "tokenizer.json";
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-const GENERATION_CONFIG: &str = "generation_config.json";
-const CHAT_TEMPLATE: &str = "chat_template.jinja";
 /// Copied where they are.
 const COPIED: [&str; 7] = [
     TOKENIZER_CONFIG,
@@ -28,7 +24,7 @@ const COPIED: [&str; 7] = [
 
 /// Prompts of the models that are made here, by what they were trained on; the first that a tokenizer reads is for its model.
 const PROMPTS: [&str; 4] = ["Once upon a time", "25 + 17 =", "once upon a time", "1 + 2"];
-/// Of a prompt that is made of the tokens of a model.
+/// Tokens that a prompt is made of where none of [`PROMPTS`] can be read.
 const FIRST_TOKENS: std::ops::Range<u32> = 4..12;
 
 /// A file by name.
@@ -39,21 +35,21 @@ pub(super) type TextFile = (String, Vec<u8>);
 /// # Errors
 /// The user's: a file that cannot be read, a tokenizer that is none or has more tokens than the model has rows.
 pub(super) fn text_files(model: &StoredModel, tokenizer: Option<&Path>) -> Result<Vec<TextFile>> {
-    let (dir, config) = (model.dir(), model.config());
+    let (folder, config) = (ModelFolder::new(model.dir()), model.config());
     let mut files: Vec<TextFile> = Vec::new();
-    for name in COPIED.into_iter().filter(|name| dir.join(name).is_file()) {
-        files.push((name.to_owned(), read(&dir.join(name))?));
+    for name in COPIED.into_iter().filter(|name| folder.path(name).is_file()) {
+        files.push((name.to_owned(), read_file(&folder.path(name))?));
     }
     let holds = |files: &[TextFile], name: &str| files.iter().any(|(held, _)| held == name);
     if !holds(&files, GENERATION_CONFIG) {
         let endings = model.ending_ids()?;
         let eos = if endings.is_empty() { json!(config.tokens.eos) } else { json!(endings) };
-        files.push(pretty(GENERATION_CONFIG, &json!({"bos_token_id": config.tokens.bos, "eos_token_id": eos, "do_sample": false}))?);
+        files.push(pretty(GENERATION_CONFIG, &generation_json(config.tokens.bos, &eos))?);
     }
     files.extend(model.chat_template_inside()?.map(|template| (CHAT_TEMPLATE.to_owned(), template.as_bytes().to_vec())));
-    let path = tokenizer.map_or_else(|| dir.join(TOKENIZER), Path::to_owned);
+    let path = tokenizer.map_or_else(|| folder.path(TOKENIZER), Path::to_owned);
     let json = match tokenizer.is_some() || path.is_file() {
-        true => Some(read(&path)?),
+        true => Some(read_file(&path)?),
         false => model.tokenizer_inside()?.map(String::into_bytes),
     };
     if let Some(json) = json {
@@ -76,10 +72,6 @@ pub(super) fn example_prompt(files: &[TextFile]) -> Result<String> {
     Ok(found.unwrap_or_else(made))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    read_capped(&DISK, path, LARGEST_FILE).map_err(Error::blame_input)
-}
-
 fn pretty(name: &str, value: &Value) -> Result<TextFile> {
     Ok((name.to_owned(), serde_json::to_vec_pretty(value)?))
 }
@@ -88,11 +80,7 @@ fn pretty(name: &str, value: &Value) -> Result<TextFile> {
 fn checked(json: &[u8], config: &HuggingFaceConfig) -> Result<Value> {
     let text = str::from_utf8(json).context(|| "reading it as text")?;
     let tokenizer = Tokenizer::from_json(text)?;
-    let (tokens, rows) = (tokenizer.vocab_size(), config.model.vocab_size);
-    if tokens > rows {
-        let message = format!("{tokens} tokens, but config.json has vocab_size {rows}");
-        return Err(Error::input(message).hint("the files are of different models"));
-    }
+    refuse_larger_vocabulary(&tokenizer, config.model.vocab_size)?;
     let value: Value = serde_json::from_str(text).context(|| "reading it as JSON")?;
     let mut entries = Map::from_iter([
         ("tokenizer_class".to_owned(), json!("PreTrainedTokenizerFast")),

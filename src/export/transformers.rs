@@ -1,8 +1,8 @@
 //! What transformers' `bitnet` and `llama` classes can express (seen in versions 4.52 to 5.23), and the config.json that they load.
 
-use super::WeightForm;
+use super::options::WeightForm;
 use crate::Result;
-use crate::config::{ActivationQuantizer, Attention, BLOCKS_METHOD, HuggingFaceConfig, ModelConfig, NormPlacement, WeightQuantizer};
+use crate::config::{ActivationQuantizer, Attention, BLOCKS_METHOD, BitLinearConfig, HuggingFaceConfig, ModelConfig, WeightQuantizer};
 use serde_json::{Value, json};
 
 /// Rows of codes that transformers unpacks from a byte; it refuses a matrix with other rows.
@@ -14,22 +14,24 @@ pub(super) fn obstacle(model: &ModelConfig, form: WeightForm) -> Option<String> 
         return Some("its weights lie as bitnet's kernels read them".into());
     }
     let quantizers = model.bit_linear;
-    if matches!(model.attention, Attention::Latent(_)) {
-        return Some("transformers has no ternary model with latent attention, and refuses its model_type bitnet_latent".into());
+    match model.attention {
+        Attention::GroupedQuery => {}
+        Attention::Latent(_) => {
+            return Some("transformers has no ternary model with latent attention, and refuses its model_type bitnet_latent".into());
+        }
     }
-    if quantizers.norm == NormPlacement::Inside {
+    if quantizers.norm.is_inside() {
         return Some("model.bit_linear.norm is inside: transformers has a norm before each block's projections, not one in each".into());
     }
-    if quantizers.weights == WeightQuantizer::Sign && form == WeightForm::Latent {
-        return Some("model.bit_linear.weights is sign: transformers quantizes latent weights by ternary absmean".into());
+    match (quantizers.weights, form) {
+        (WeightQuantizer::Sign, WeightForm::Latent) => {
+            return Some("model.bit_linear.weights is sign: transformers quantizes latent weights by ternary absmean".into());
+        }
+        (WeightQuantizer::Sign, WeightForm::Packed | WeightForm::Blocks) | (WeightQuantizer::TernaryAbsmean | WeightQuantizer::None, _) => {
+        }
     }
-    let is_quantized = quantizers.weights != WeightQuantizer::None;
-    let (wanted, what) = match is_quantized {
-        true => (ActivationQuantizer::Int8Absmax, "quantizes the activations of ternary weights by int8 absmax"),
-        false => (ActivationQuantizer::None, "quantizes no activations where weights are in full precision"),
-    };
-    if quantizers.activations != wanted {
-        return Some(format!("model.bit_linear.activations is {}: transformers {what}", name_of(quantizers.activations)));
+    if let Some(what) = other_activations(quantizers) {
+        return Some(format!("model.bit_linear.activations is {}: transformers {what}", quantizers.activations.name()));
     }
     let uneven = model.projections().into_iter().find(|shape| shape.outputs % ROWS_IN_A_BYTE != 0);
     uneven.filter(|_| form == WeightForm::Packed).map(|shape| {
@@ -38,8 +40,18 @@ pub(super) fn obstacle(model: &ModelConfig, form: WeightForm) -> Option<String> 
     })
 }
 
-fn name_of(activations: ActivationQuantizer) -> String {
-    serde_json::to_value(activations).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
+/// What transformers does with activations where the model does something else.
+fn other_activations(quantizers: BitLinearConfig) -> Option<&'static str> {
+    match (quantizers.weights, quantizers.activations) {
+        (WeightQuantizer::TernaryAbsmean | WeightQuantizer::Sign, ActivationQuantizer::Int8Absmax)
+        | (WeightQuantizer::None, ActivationQuantizer::None) => None,
+        (WeightQuantizer::TernaryAbsmean | WeightQuantizer::Sign, ActivationQuantizer::Int4Absmean | ActivationQuantizer::None) => {
+            Some("quantizes the activations of ternary weights by int8 absmax")
+        }
+        (WeightQuantizer::None, ActivationQuantizer::Int8Absmax | ActivationQuantizer::Int4Absmean) => {
+            Some("quantizes no activations where weights are in full precision")
+        }
+    }
 }
 
 /// The config.json of a folder with weights in `form`, the others being of the type `type_name`.

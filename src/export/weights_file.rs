@@ -1,8 +1,9 @@
 //! model.safetensors as an export has it: latent weights, or packed codes with their scales, in microsoft's layout or in that of the
 //! kernels. Written tensor by tensor, so that a model may be larger than memory.
 
-use super::WeightForm;
+use super::options::{FloatType, WeightForm};
 use crate::Result;
+use crate::folder::scale_name;
 use crate::inference::{NumberType, StoredModel, StoredParameter};
 use crate::ternary::matrix::PackedMatrix;
 use crate::ternary::packing::{num_packed_rows, pack};
@@ -13,25 +14,10 @@ use std::io::Write;
 
 /// Projections that are quantized at a time, whatever the number of threads: each takes its float32 size in memory.
 const MOST_AT_A_TIME: usize = 8;
-/// Numbers begin at a multiple of so many bytes, so that those of a mapped file lie as those of memory do.
+/// Numbers begin at a multiple of this, so that those of a mapped file lie as those of memory do.
 const PAGE_BYTES: usize = 4096;
 /// Bytes before the header.
 const LENGTH_BYTES: usize = 8;
-
-/// The type of the numbers that are not packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum FloatType {
-    /// float32 or bfloat16, whichever the source has; half precision becomes float32, and so do 8 bits except in the layout of the
-    /// kernels.
-    #[default]
-    AsStored,
-    /// Four bytes a number.
-    Float32,
-    /// Two bytes a number; what is narrower than the source is rounded.
-    Bfloat16,
-    /// Embedding and head in a byte a number and a scale a row, the rest as stored; in the layout of the kernels alone.
-    Int8,
-}
 
 /// A file to be written.
 pub(super) struct WeightsFile<'a> {
@@ -70,15 +56,15 @@ impl<'a> WeightsFile<'a> {
             let name = parameter.name.clone();
             match (form, parameter.shape.as_slice()) {
                 (WeightForm::Packed, &[outputs, inputs]) if parameter.is_projection => {
-                    add(format!("{name}_scale"), vec![1], Content::Scale);
+                    add(scale_name(&name), vec![1], Content::Scale);
                     add(name, vec![num_packed_rows(outputs), inputs], Content::Codes);
                 }
                 (WeightForm::Blocks, &[outputs, inputs]) if parameter.is_projection => {
-                    add(format!("{name}_scale"), vec![1], Content::Scale);
+                    add(scale_name(&name), vec![1], Content::Scale);
                     add(name, PackedMatrix::block_shape(outputs, inputs).to_vec(), Content::Blocks);
                 }
                 (WeightForm::Blocks, &[rows, columns]) if is_int8(parameter, float_type) => {
-                    add(format!("{name}_scale"), vec![rows], Content::RowScales);
+                    add(scale_name(&name), vec![rows], Content::RowScales);
                     add(name, vec![rows, columns], Content::RowCodes);
                 }
                 (_, shape) => add(name, shape.to_vec(), Content::Floats(number_type(parameter, float_type))),
@@ -113,7 +99,7 @@ impl<'a> WeightsFile<'a> {
         match self.tensors.iter().find(is_table).map(|tensor| tensor.content) {
             Some(Content::RowCodes | Content::RowScales) => NumberType::Int8Rows,
             Some(Content::Floats(number_type)) => number_type,
-            _ => NumberType::Float32,
+            Some(Content::Scale | Content::Codes | Content::Blocks) | None => NumberType::Float32,
         }
     }
 
@@ -175,9 +161,14 @@ fn is_int8(parameter: &StoredParameter, float_type: FloatType) -> bool {
 
 fn number_type(parameter: &StoredParameter, float_type: FloatType) -> NumberType {
     match float_type {
+        FloatType::Float32 => NumberType::Float32,
         FloatType::Bfloat16 => NumberType::Bfloat16,
-        FloatType::AsStored | FloatType::Int8 if parameter.number_type == NumberType::Bfloat16 => NumberType::Bfloat16,
-        _ => NumberType::Float32,
+        FloatType::AsStored | FloatType::Int8 => match parameter.number_type {
+            NumberType::Bfloat16 => NumberType::Bfloat16,
+            NumberType::Float32 | NumberType::Float16 | NumberType::PackedCodes | NumberType::Int8Rows | NumberType::Blocks(_) => {
+                NumberType::Float32
+            }
+        },
     }
 }
 
@@ -193,7 +184,10 @@ impl Content {
     }
 
     fn is_scale(self) -> bool {
-        matches!(self, Self::Scale | Self::RowScales)
+        match self {
+            Self::Scale | Self::RowScales => true,
+            Self::Floats(_) | Self::Codes | Self::Blocks | Self::RowCodes => false,
+        }
     }
 
     fn width(self) -> usize {

@@ -1,4 +1,4 @@
-//! Block types of ordinary numbers, to float32 and back. Of Q4_0 and Q6_K, which published files have their heads in, only to float32.
+//! Block types of ordinary numbers, to float32 and back; Q4_0 and Q6_K, which published files have their heads in, only to float32.
 
 use super::TensorType;
 use crate::{Error, Result};
@@ -11,8 +11,11 @@ const LARGEST_CODE: f32 = 127.0;
 
 /// Whether [`read_floats`] reads a type.
 pub fn has_floats(kind: TensorType) -> bool {
-    use TensorType::{Bf16, F16, F32, Q4_0, Q6K, Q8_0};
-    matches!(kind, F32 | F16 | Bf16 | Q4_0 | Q8_0 | Q6K)
+    use TensorType::{Bf16, F16, F32, I2S, Other, Q4_0, Q6K, Q8_0, Tq1_0, Tq2_0};
+    match kind {
+        F32 | F16 | Bf16 | Q4_0 | Q8_0 | Q6K => true,
+        Tq1_0 | Tq2_0 | I2S | Other(_) => false,
+    }
 }
 
 /// Fills `numbers` with those of `bytes` from position `start` on, in float32.
@@ -24,8 +27,10 @@ pub fn read_floats(kind: TensorType, bytes: &[u8], start: usize, numbers: &mut [
     let width = kind.num_bytes(&[block as u64])? as usize;
     let first = start / block;
     let stored = bytes.get((first * width).min(bytes.len())..).unwrap_or_default();
-    if !has_floats(kind) || !start.is_multiple_of(block) || numbers.len().div_ceil(block) > stored.len() / width {
-        return Err(Error::ours(format!("{} numbers of {} from {start} on are not there", numbers.len(), kind.name())));
+    let count = numbers.len();
+    let not_there = || Err(Error::ours(format!("{count} numbers of {} from {start} on are not there", kind.name())));
+    if !start.is_multiple_of(block) || count.div_ceil(block) > stored.len() / width {
+        return not_there();
     }
     let blocks = stored.chunks_exact(width);
     match kind {
@@ -34,7 +39,8 @@ pub fn read_floats(kind: TensorType, bytes: &[u8], start: usize, numbers: &mut [
         TensorType::Bf16 => fill(numbers, stored, |bytes| bf16::from_le_bytes(bytes).to_f32()),
         TensorType::Q4_0 => numbers.chunks_mut(block).zip(blocks).for_each(|(numbers, stored)| read_q4_0(stored, numbers)),
         TensorType::Q8_0 => numbers.chunks_mut(block).zip(blocks).for_each(|(numbers, stored)| read_q8_0(stored, numbers)),
-        _ => numbers.chunks_mut(block).zip(blocks).for_each(|(numbers, stored)| read_q6_k(stored, numbers)),
+        TensorType::Q6K => numbers.chunks_mut(block).zip(blocks).for_each(|(numbers, stored)| read_q6_k(stored, numbers)),
+        TensorType::Tq1_0 | TensorType::Tq2_0 | TensorType::I2S | TensorType::Other(_) => return not_there(),
     }
     Ok(())
 }
@@ -48,10 +54,14 @@ pub fn append_floats(kind: TensorType, numbers: &[f32], bytes: &mut Vec<u8>) -> 
     if !numbers.len().is_multiple_of(block) {
         return Err(Error::input(format!("{} numbers are no multiple of the {block} of {}", numbers.len(), kind.name())));
     }
+    let not_written = || Err(Error::ours(format!("{} is not written here", kind.name())));
     let largest = match kind {
+        TensorType::F32 | TensorType::Bf16 => f32::MAX,
         TensorType::F16 => f16::MAX.to_f32(),
         TensorType::Q8_0 => f16::MAX.to_f32() * LARGEST_CODE,
-        _ => f32::MAX,
+        TensorType::Q4_0 | TensorType::Q6K | TensorType::Tq1_0 | TensorType::Tq2_0 | TensorType::I2S | TensorType::Other(_) => {
+            return not_written();
+        }
     };
     if let Some(number) = numbers.iter().find(|number| number.is_nan() || number.abs() > largest) {
         return Err(Error::input(format!("{number} is beyond the numbers of {}", kind.name())));
@@ -61,7 +71,9 @@ pub fn append_floats(kind: TensorType, numbers: &[f32], bytes: &mut Vec<u8>) -> 
         TensorType::F16 => bytes.extend(numbers.iter().flat_map(|number| f16::from_f32(*number).to_le_bytes())),
         TensorType::Bf16 => bytes.extend(numbers.iter().flat_map(|number| bf16::from_f32(*number).to_le_bytes())),
         TensorType::Q8_0 => numbers.chunks_exact(block).for_each(|numbers| append_q8_0(numbers, bytes)),
-        _ => return Err(Error::ours(format!("{} is not written here", kind.name()))),
+        TensorType::Q4_0 | TensorType::Q6K | TensorType::Tq1_0 | TensorType::Tq2_0 | TensorType::I2S | TensorType::Other(_) => {
+            return not_written();
+        }
     }
     Ok(())
 }

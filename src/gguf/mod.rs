@@ -1,5 +1,6 @@
 //! The GGUF format on plain bytes: header, metadata and tensor table (read in versions 2 and 3, written in 3), and the block types that
-//! ternary models come in, both ways. Where bytes lie on a disk is the caller's business, and so is what a model makes of keys and tensors.
+//! ternary models come in, both ways. Where bytes lie on a disk, and the meaning of keys and tensors for a model, are left to the
+//! caller.
 //!
 //! Layouts are those of llama.cpp, and of bitnet.cpp on x86 for I2_S.
 

@@ -4,7 +4,7 @@
 const WHOLE: [(&str, &str); 3] =
     [("model.embed_tokens.weight", "token_embd.weight"), ("model.norm.weight", "output_norm.weight"), ("lm_head.weight", "output.weight")];
 
-/// Of block N, below `model.layers.N.` and `blk.N.`, without `.weight`.
+/// The names of block N, below `model.layers.N.` and `blk.N.`, without `.weight`.
 const IN_BLOCK: [(&str, &str); 11] = [
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),

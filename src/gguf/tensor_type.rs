@@ -104,7 +104,23 @@ impl TensorType {
 
     /// Whether a tensor of it is codes -1, 0 and 1 with a scale.
     pub fn is_ternary(self) -> bool {
-        matches!(self, Self::Tq1_0 | Self::Tq2_0 | Self::I2S)
+        self.has_block_scales() || self.has_tail()
+    }
+
+    /// Whether its blocks are ternary codes, each with a scale.
+    pub fn has_block_scales(self) -> bool {
+        match self {
+            Self::Tq1_0 | Self::Tq2_0 => true,
+            Self::F32 | Self::F16 | Self::Bf16 | Self::Q4_0 | Self::Q8_0 | Self::Q6K | Self::I2S | Self::Other(_) => false,
+        }
+    }
+
+    /// Whether a tensor of it is ternary codes with one scale behind them.
+    pub fn has_tail(self) -> bool {
+        match self {
+            Self::I2S => true,
+            Self::F32 | Self::F16 | Self::Bf16 | Self::Q4_0 | Self::Q8_0 | Self::Q6K | Self::Tq1_0 | Self::Tq2_0 | Self::Other(_) => false,
+        }
     }
 
     /// Bytes of a tensor whose shape, the innermost axis first, is `dimensions`.
@@ -120,7 +136,7 @@ impl TensorType {
             return Err(Error::input(format!("rows of {} numbers are no multiple of the {block} of {name}", dimensions[0])));
         }
         let numbers = dimensions.iter().try_fold(1u64, |product, axis| product.checked_mul(*axis)).filter(|numbers| *numbers < 1 << 62);
-        let tail = if self == Self::I2S { I2_S_TAIL } else { 0 };
+        let tail = if self.has_tail() { I2_S_TAIL } else { 0 };
         let total = numbers.and_then(|numbers| (numbers / block).checked_mul(bytes)?.checked_add(tail));
         total.ok_or_else(|| Error::input(format!("the shape {dimensions:?} has more numbers than there can be")))
     }

@@ -49,7 +49,7 @@ pub fn append_codes(kind: TensorType, codes: &[i8], scale: f32, bytes: &mut Vec<
     if let Some(index) = codes.iter().position(|code| !(-1..=1).contains(code)) {
         return Err(Error::input(format!("code {index} is {}: only -1, 0 and 1 are ternary", codes[index])));
     }
-    let kept = if kind == TensorType::I2S { scale } else { f16::from_f32(scale).to_f32() };
+    let kept = if kind.has_tail() { scale } else { f16::from_f32(scale).to_f32() };
     if !is_scale(kept) {
         let hint = "keep the scale in a tensor of its own beside the matrix";
         return Err(Error::input(format!("the scale {scale} is {kept} in {}", kind.name())).hint(hint));
@@ -58,7 +58,13 @@ pub fn append_codes(kind: TensorType, codes: &[i8], scale: f32, bytes: &mut Vec<
         TensorType::Tq1_0 => codes.chunks_exact(block).for_each(|codes| append_tq1_0(codes, scale, bytes)),
         TensorType::Tq2_0 => codes.chunks_exact(block).for_each(|codes| append_tq2_0(codes, scale, bytes)),
         TensorType::I2S => append_i2_s(codes, scale, bytes),
-        _ => return Err(Error::ours(format!("{} is not ternary", kind.name()))),
+        TensorType::F32
+        | TensorType::F16
+        | TensorType::Bf16
+        | TensorType::Q4_0
+        | TensorType::Q8_0
+        | TensorType::Q6K
+        | TensorType::Other(_) => return Err(Error::ours(format!("{} is not ternary", kind.name()))),
     }
     Ok(())
 }
@@ -70,13 +76,22 @@ pub fn append_codes(kind: TensorType, codes: &[i8], scale: f32, bytes: &mut Vec<
 /// type that is not ternary, or another number of bytes.
 pub fn read_codes(kind: TensorType, bytes: &[u8], num_codes: usize) -> Result<TernaryBlocks> {
     let due = kind.num_bytes(&[num_codes as u64])?;
-    if !kind.is_ternary() || bytes.len() as u64 != due {
-        return Err(Error::ours(format!("{} bytes of {} are not the {due} of {num_codes} codes", bytes.len(), kind.name())));
+    let no_codes = || Err(Error::ours(format!("{} bytes of {} are not the {due} of {num_codes} codes", bytes.len(), kind.name())));
+    if bytes.len() as u64 != due {
+        return no_codes();
     }
     let mut codes = vec![0; num_codes];
     let scale = match kind {
+        TensorType::Tq1_0 => read_tq(read_tq1_0, bytes, &mut codes)?,
+        TensorType::Tq2_0 => read_tq(read_tq2_0, bytes, &mut codes)?,
         TensorType::I2S => read_i2_s(bytes, &mut codes)?,
-        _ => read_tq(kind, bytes, &mut codes)?,
+        TensorType::F32
+        | TensorType::F16
+        | TensorType::Bf16
+        | TensorType::Q4_0
+        | TensorType::Q8_0
+        | TensorType::Q6K
+        | TensorType::Other(_) => return no_codes(),
     };
     if let Some(index) = codes.iter().position(|code| *code == 2) {
         return Err(Error::input(format!("number {index} is bits 3, which are no ternary code")).hint("the file is damaged"));
@@ -90,14 +105,11 @@ fn is_scale(scale: f32) -> bool {
 }
 
 /// The blocks of a matrix, which have one scale, but for those that are zeros.
-fn read_tq(kind: TensorType, bytes: &[u8], codes: &mut [i8]) -> Result<f32> {
+fn read_tq(read: fn(&[u8], &mut [i8]), bytes: &[u8], codes: &mut [i8]) -> Result<f32> {
     let width = bytes.len() / (codes.len() / TQ_CODES).max(1);
     let mut found: Option<(usize, f32)> = None;
     for (index, (codes, block)) in codes.chunks_exact_mut(TQ_CODES).zip(bytes.chunks_exact(width)).enumerate() {
-        match kind {
-            TensorType::Tq1_0 => read_tq1_0(block, codes),
-            _ => read_tq2_0(block, codes),
-        }
+        read(block, codes);
         let scale = half_at(block, width - SCALE_BYTES);
         if scale == 0.0 && codes.iter().all(|code| *code == 0) {
             continue;

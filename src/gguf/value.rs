@@ -69,7 +69,7 @@ pub enum Value {
     Unsigned(u64),
     /// A number with one.
     Signed(i64),
-    /// Of either width.
+    /// A number with a fraction, of either width.
     Float(f64),
     Bool(bool),
     Text(String),

@@ -1,5 +1,5 @@
 //! A file that is written: what it will hold is said first, which gives the header, then the tensors come one at a time, so that no two of
-//! them are in memory at once. Making the whole file durable is the business of whoever owns what is written to.
+//! them are in memory at once. Making the whole file durable is left to the owner of what is written to.
 
 use super::value::ValueType;
 use super::{ALIGNMENT, MAGIC, TensorType};

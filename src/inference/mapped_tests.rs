@@ -2,7 +2,7 @@
 //! clear error.
 
 use super::folder_tests::damage;
-use super::table::int8_row;
+use super::stored::int8_row;
 use super::test_folder::{Stored, Tensors, as_f32, folder_of, random_tensors, small, write_folder};
 use super::{Chunk, HeadFormat, LoadOptions, Model, Wanted};
 use crate::config::{BLOCKS_METHOD, ModelConfig};

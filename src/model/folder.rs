@@ -1,13 +1,12 @@
-//! A model folder in Hugging Face's layout, loaded for use: config.json, model.safetensors, tokenizer.json, generation_config.json.
+//! A model folder with latent weights as a decoder at work, with its text side. What the folder's files are is left to `folder`.
 
 use super::Decoder;
 use crate::config::{ModelConfig, Precision, parameter_name};
+use crate::folder::{CONFIG, GENERATION_CONFIG, GenerationConfig, ModelFolder, WEIGHTS};
 use crate::libtorch::{load_tensors, restore_parameters};
 use crate::tokenizer::Tokenizer;
-use crate::{Context, Error, Result};
-use serde::Deserialize;
+use crate::{Error, Result};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use tch::nn::VarStore;
 use tch::{Device, Tensor};
@@ -24,20 +23,6 @@ pub struct LoadedModel {
     pub endings: Vec<u32>,
 }
 
-/// The part of generation_config.json that is used here.
-#[derive(Deserialize)]
-struct GenerationConfig {
-    eos_token_id: Ids,
-}
-
-/// One id or several, as transformers writes it.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Ids {
-    One(u32),
-    Several(Vec<u32>),
-}
-
 impl LoadedModel {
     /// Loads the folder `dir` with latent weights onto `device`.
     ///
@@ -45,20 +30,12 @@ impl LoadedModel {
     /// A file is missing or does not fit the others.
     pub fn load(dir: &Path, device: Device, precision: Precision) -> Result<Self> {
         let (config, decoder) = load_decoder(dir, device, precision)?;
-        let tokenizer_path = dir.join("tokenizer.json");
-        let tokenizer = Tokenizer::from_json(&read(&tokenizer_path)?).context(|| tokenizer_path.display().to_string())?;
-        if tokenizer.vocab_size() > config.vocab_size {
-            let (tokens, rows) = (tokenizer.vocab_size(), config.vocab_size);
-            let message = format!("{}: {tokens} tokens, but config.json has vocab_size {rows}", tokenizer_path.display());
-            return Err(Error::input(message).hint("the files are of different models"));
-        }
-        let generation_path = dir.join("generation_config.json");
-        let generation: GenerationConfig = serde_json::from_str(&read(&generation_path)?)
-            .map_err(|error| Error::input(format!("{}: {error}", generation_path.display())))?;
-        let endings = match generation.eos_token_id {
-            Ids::One(id) => vec![id],
-            Ids::Several(ids) => ids,
-        };
+        let folder = ModelFolder::new(dir);
+        let tokenizer = folder.tokenizer(config.vocab_size)?;
+        let endings = folder.generation()?.as_ref().and_then(GenerationConfig::endings).ok_or_else(|| {
+            let path = folder.path(GENERATION_CONFIG);
+            Error::input(format!("{} is missing, or has no `eos_token_id`", path.display())).hint("export the model again")
+        })?;
         Ok(Self { config, decoder, tokenizer, endings })
     }
 }
@@ -69,7 +46,7 @@ impl LoadedModel {
 /// A file is missing, or they do not fit each other.
 pub fn load_decoder(dir: &Path, device: Device, precision: Precision) -> Result<(ModelConfig, Decoder)> {
     let model = read_model_config(dir)?;
-    let path = dir.join("model.safetensors");
+    let path = dir.join(WEIGHTS);
     let tensors = load_tensors(&path).map_err(Error::blame_input)?;
     let tensors = tensors.into_iter().map(|(name, tensor)| (parameter_name(&name), tensor)).collect();
     refuse_smaller_file(&tensors, &model, &path)?;
@@ -82,12 +59,11 @@ pub fn load_decoder(dir: &Path, device: Device, precision: Precision) -> Result<
 
 /// The shape of the model in the folder `dir`, whose weights are latent ones.
 pub(super) fn read_model_config(dir: &Path) -> Result<ModelConfig> {
-    let path = dir.join("config.json");
-    let config = ModelConfig::from_hugging_face(&read(&path)?, &path.display().to_string())?;
+    let config = ModelFolder::new(dir).config()?;
     match config.packed {
         None => Ok(config.model),
         Some(_) => {
-            let message = format!("{}: packed weights cannot be used here", path.display());
+            let message = format!("{}: packed weights cannot be used here", dir.join(CONFIG).display());
             Err(Error::input(message).hint("use a checkpoint with latent weights"))
         }
     }
@@ -101,8 +77,4 @@ fn refuse_smaller_file(tensors: &BTreeMap<String, Tensor>, model: &ModelConfig, 
     }
     let message = format!("{} holds {held} numbers, but the model of config.json has {needed}", path.display());
     Err(Error::input(message).hint("the files are of different models"))
-}
-
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).context(|| format!("reading {}", path.display())).map_err(Error::blame_input)
 }

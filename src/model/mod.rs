@@ -18,13 +18,14 @@ mod norm;
 mod quantize;
 mod rotary;
 
+pub use crate::sampling::{Sampler, SamplingOptions};
 pub use bit_linear::{BitLinear, BitLinearOptions};
 pub use blank::BlankModel;
 pub use cache::Cache;
 pub use decoder::{Activations, Decoder};
 pub use device::{describe_device, select_device};
 pub use folder::{LoadedModel, load_decoder};
-pub use generation::{Sampler, SamplingOptions, generate};
+pub use generation::generate;
 pub use initial::InitialWeights;
 pub use norm::RmsNorm;
 pub use quantize::{partly_quantized, quantize_activations, quantize_weights, weight_codes};

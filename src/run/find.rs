@@ -1,6 +1,7 @@
 //! From what a user types to a run: an id, a unique beginning of one, a path, or nothing. What a run holds is the business of `status`.
 
 use super::{DamagedCheckpoint, Manifest, RunDirectory, check_run_id};
+use crate::folder::CONFIG;
 use crate::storage::{EntryKind, FileSystem};
 use crate::{Context, Error, Result};
 use std::io::ErrorKind;
@@ -11,7 +12,6 @@ use std::time::UNIX_EPOCH;
 const NEWEST: &str = "latest";
 const START_ONE: &str = "start one with: just train-simple";
 /// What makes a directory a model folder.
-const MODEL_CONFIG: &str = "config.json";
 /// So many ids a message names.
 const MAX_NAMED: usize = 5;
 
@@ -50,7 +50,7 @@ pub fn model_folder(
     passed_over: &mut dyn FnMut(&DamagedCheckpoint),
 ) -> Result<PathBuf> {
     let is_file = |path: &Path| path.extension().is_some_and(|extension| extension == "gguf") && path.is_file();
-    if let Some(path) = name.map(Path::new).filter(|path| path.join(MODEL_CONFIG).is_file() || is_file(path)) {
+    if let Some(path) = name.map(Path::new).filter(|path| path.join(CONFIG).is_file() || is_file(path)) {
         return Ok(path.to_path_buf());
     }
     let run = find_run(fs, runs_dir, name).map_err(|error| name.and_then(|name| no_model(Path::new(name))).unwrap_or(error))?;
@@ -62,7 +62,7 @@ fn no_model(path: &Path) -> Option<Error> {
     const HINT: &str = "a model folder holds config.json, model.safetensors and tokenizer.json";
     let shown = path.display();
     if path.is_dir() {
-        let lack = match path.join(MODEL_CONFIG).symlink_metadata() {
+        let lack = match path.join(CONFIG).symlink_metadata() {
             Ok(_) => "its config.json is no regular file",
             Err(_) => "it has no config.json",
         };

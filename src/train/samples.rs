@@ -47,7 +47,7 @@ impl Trainer<'_> {
 fn options(seed: u64, step: u64, prompt: &str, mode: &SamplingMode) -> SamplingOptions {
     let purpose = format!("sample of mode {:?}, prompt {prompt:?}", mode.name);
     let seed = Random::derive(seed, &purpose, step).next_u64();
-    SamplingOptions { temperature: mode.temperature, top_k: mode.top_k, top_p: mode.top_p, seed }
+    SamplingOptions { temperature: mode.temperature, top_k: mode.top_k, top_p: mode.top_p, seed, ..SamplingOptions::GREEDY }
 }
 
 #[cfg(test)]

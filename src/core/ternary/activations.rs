@@ -1,4 +1,4 @@
-//! Activation quantizers: one token's vector (a row) to small integers and one scale.
+//! Activation quantizers: one token's vector (a row) to small integers and one scale, or in place to the values that these stand for.
 
 use super::mean::{mean_magnitude, require_finite};
 use crate::Result;
@@ -44,10 +44,14 @@ impl Int4Row {
 /// An empty row, or an activation that is not finite.
 pub fn int8_absmax(row: &[f32]) -> Result<Int8Row> {
     require_finite("activation", row)?;
-    let largest = row.iter().fold(LEAST_MAGNITUDE, |largest, activation| largest.max(activation.abs()));
-    let scale = 127.0 / largest;
-    let codes = row.iter().map(|activation| (activation * scale).round_ties_even().clamp(-128.0, 127.0) as i8).collect();
-    Ok(Int8Row { codes, scale })
+    let scale = int8_scale(row);
+    Ok(Int8Row { codes: row.iter().map(|&activation| int8_code(activation, scale) as i8).collect(), scale })
+}
+
+/// Replaces `row` by what its codes stand for, as [`int8_absmax`] has it; what is not finite stays so.
+pub fn int8_absmax_in_place(row: &mut [f32]) {
+    let scale = int8_scale(row);
+    row.iter_mut().for_each(|activation| *activation = int8_code(*activation, scale) / scale);
 }
 
 /// BitNet a4.8: `β = mean|x|`, `code = clamp(round(√7 * x / β), -8, 7)`, half to even. Where β is 0, which leaves the formula at 0/0,
@@ -57,10 +61,41 @@ pub fn int8_absmax(row: &[f32]) -> Result<Int8Row> {
 /// An empty row, or an activation that is not finite.
 pub fn int4_absmean(row: &[f32]) -> Result<Int4Row> {
     require_finite("activation", row)?;
-    let mean_magnitude = mean_magnitude(row);
-    let code = |&activation: &f32| match mean_magnitude {
-        0.0 => 0,
-        _ => (7f32.sqrt() * activation / mean_magnitude).round_ties_even().clamp(-8.0, 7.0) as i8,
-    };
-    Ok(Int4Row { codes: row.iter().map(code).collect(), mean_magnitude })
+    let mut codes = Vec::with_capacity(row.len());
+    let mean_magnitude = append_int4(row, &mut codes);
+    Ok(Int4Row { codes, mean_magnitude })
+}
+
+/// Appends the codes of `row`, as [`int4_absmean`] has them; returns codes per unit of the input, 1 where all are 0.
+pub fn append_int4_absmean(row: &[f32], codes: &mut Vec<i8>) -> f32 {
+    let mean = append_int4(row, codes);
+    if mean == 0.0 { 1.0 } else { 7f32.sqrt() / mean }
+}
+
+/// Replaces `row` by what its codes stand for, as [`int4_absmean`] has it; what is not finite stays so.
+pub fn int4_absmean_in_place(row: &mut [f32]) {
+    let mean = mean_magnitude(row);
+    if mean != 0.0 {
+        row.iter_mut().for_each(|activation| *activation = int4_code(*activation, mean) * mean / 7f32.sqrt());
+    }
+}
+
+/// Codes per unit of the input.
+fn int8_scale(row: &[f32]) -> f32 {
+    127.0 / row.iter().fold(LEAST_MAGNITUDE, |largest, activation| largest.max(activation.abs()))
+}
+
+fn int8_code(activation: f32, scale: f32) -> f32 {
+    (activation * scale).round_ties_even().clamp(-128.0, 127.0)
+}
+
+/// Appends the codes of `row`; returns the mean of its magnitudes.
+fn append_int4(row: &[f32], codes: &mut Vec<i8>) -> f32 {
+    let mean = mean_magnitude(row);
+    codes.extend(row.iter().map(|&activation| if mean == 0.0 { 0 } else { int4_code(activation, mean) as i8 }));
+    mean
+}
+
+fn int4_code(activation: f32, mean: f32) -> f32 {
+    (7f32.sqrt() * activation / mean).round_ties_even().clamp(-8.0, 7.0)
 }

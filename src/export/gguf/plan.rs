@@ -1,21 +1,21 @@
 //! What a model becomes: the architecture whose computation it is, the types of its tensors, and the metadata that say so.
 
-use super::{GgufOptions, ProjectionType, file_name, scale_name};
-use crate::config::{Activation, ActivationQuantizer, Attention, ModelConfig, NormPlacement, WeightQuantizer};
-use crate::gguf::{Layout, Scaling, TensorType};
+use super::options::GgufOptions;
+use crate::config::{Activation, ActivationQuantizer, Attention, ModelConfig, WeightQuantizer};
+use crate::gguf::{Layout, Scaling, TensorType, tensor_name};
 use crate::inference::StoredParameter;
 use crate::{Error, Result};
 use std::path::Path;
 
 /// llama.cpp's numbers for files by the type of most tensors.
 const FILE_TYPES: [(TensorType, u32); 4] = [(TensorType::F16, 1), (TensorType::Tq1_0, 36), (TensorType::Tq2_0, 37), (TensorType::I2S, 40)];
-/// Of the layout of blocks.
+/// The version of the layout of blocks.
 const QUANTIZATION_VERSION: u32 = 2;
 
 /// What a model becomes.
 pub(super) struct Plan {
     pub architecture: &'static str,
-    /// Of the projections.
+    /// The type of the projections.
     pub projections: TensorType,
     embedding: TensorType,
     scaling: Scaling,
@@ -24,7 +24,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// For `model`.
+    /// The plan for `model`.
     ///
     /// # Errors
     /// The user's: no architecture computes what the model does.
@@ -35,9 +35,11 @@ impl Plan {
             (WeightQuantizer::None, Some(_)) => {
                 return Err(Error::input("its weights are not quantized, so there are no ternary codes").hint("leave the type out"));
             }
-            (_, Some(chosen)) => chosen.into(),
-            (_, None) if architecture == "bitnet-b1.58" || !has_blocks_of(model, TensorType::Tq2_0) => TensorType::I2S,
-            (_, None) => TensorType::Tq2_0,
+            (WeightQuantizer::TernaryAbsmean | WeightQuantizer::Sign, Some(chosen)) => chosen.into(),
+            (WeightQuantizer::TernaryAbsmean | WeightQuantizer::Sign, None) => {
+                let is_for_bitnet_cpp = architecture == "bitnet-b1.58" || !has_blocks_of(model, TensorType::Tq2_0);
+                if is_for_bitnet_cpp { TensorType::I2S } else { TensorType::Tq2_0 }
+            }
         };
         let usual = if architecture == "bitnet" { Scaling::Beside } else { Scaling::InBlocks };
         let scaling = options.scaling.unwrap_or(usual);
@@ -56,7 +58,10 @@ impl Plan {
 
     /// Whether each matrix has a tensor with its scale beside it.
     pub fn has_scales_beside(&self) -> bool {
-        self.scaling == Scaling::Beside && matches!(self.projections, TensorType::Tq1_0 | TensorType::Tq2_0)
+        match self.scaling {
+            Scaling::Beside => self.projections.has_block_scales(),
+            Scaling::InBlocks => false,
+        }
     }
 
     /// The width of the heads whose rows the architecture wants by turns.
@@ -81,7 +86,7 @@ impl Plan {
         }
     }
 
-    /// Where rows are no whole blocks.
+    /// The hint where rows are no whole blocks.
     fn cure(&self, parameter: &StoredParameter) -> &'static str {
         match self.projections {
             _ if !parameter.is_projection => "take another type for the embedding",
@@ -89,7 +94,15 @@ impl Plan {
                 "GGUF has no ternary type for this width: take --to packed, or train with sizes that are multiples of 256, which stock \
                  llama.cpp reads, or of 128, for bitnet.cpp"
             }
-            _ => {
+            TensorType::F32
+            | TensorType::F16
+            | TensorType::Bf16
+            | TensorType::Q4_0
+            | TensorType::Q8_0
+            | TensorType::Q6K
+            | TensorType::Tq1_0
+            | TensorType::Tq2_0
+            | TensorType::Other(_) => {
                 "leave --type out, or take i2_s, for bitnet.cpp, which takes multiples of 128; else take --to packed, or train with sizes \
                  that are multiples of 256, which stock llama.cpp reads"
             }
@@ -121,12 +134,22 @@ impl Plan {
         }
         layout.float(&self.key("rope.freq_base"), model.rope_theta as f32)?;
         layout.float(&self.key("attention.layer_norm_rms_epsilon"), model.rms_norm_eps as f32)?;
-        layout.text(crate::gguf::ACTIVATIONS_KEY, name_of(model.bit_linear.activations))
+        layout.text(crate::gguf::ACTIVATIONS_KEY, model.bit_linear.activations.name())
     }
 
     fn key(&self, name: &str) -> String {
         format!("{}.{name}", self.architecture)
     }
+}
+
+/// What the file calls a parameter.
+pub(super) fn file_name(parameter: &StoredParameter) -> Result<String> {
+    tensor_name(&parameter.name).ok_or_else(|| Error::ours(format!("{} has no name in GGUF files", parameter.name)))
+}
+
+/// The scale beside the matrix `name`.
+pub(super) fn scale_name(name: &str) -> String {
+    format!("{}.scale", name.trim_end_matches(".weight"))
 }
 
 /// Whether the rows of all projections are whole blocks of `kind`.
@@ -135,27 +158,21 @@ fn has_blocks_of(model: &ModelConfig, kind: TensorType) -> bool {
     widths.iter().all(|width| (*width as u64).is_multiple_of(kind.block_length()))
 }
 
-/// As configs name it.
-fn name_of(quantizer: ActivationQuantizer) -> &'static str {
-    match quantizer {
-        ActivationQuantizer::Int8Absmax => "int8_absmax",
-        ActivationQuantizer::Int4Absmean => "int4_absmean",
-        ActivationQuantizer::None => "none",
-    }
-}
-
 /// The architecture that computes what `model` does.
 fn architecture(model: &ModelConfig) -> Result<&'static str> {
     let refused = |what: &str| Err(Error::input(format!("no architecture of GGUF files {what}")).hint("--to packed writes any model"));
-    if model.attention != Attention::GroupedQuery {
-        return refused("has ternary weights with latent attention");
+    match model.attention {
+        Attention::GroupedQuery => {}
+        Attention::Latent(_) => return refused("has ternary weights with latent attention"),
     }
-    if model.bit_linear.norm == NormPlacement::Inside {
+    if model.bit_linear.norm.is_inside() {
         return refused("has a norm in every projection");
     }
     match (model.hidden_act, model.sub_norms) {
         (Activation::Silu, true) if !model.tie_word_embeddings => refused("has sub-norms and silu, but a head beside the embedding"),
-        (_, true) if model.bit_linear.weights == WeightQuantizer::None => refused("has sub-norms and full-precision weights"),
+        (Activation::Silu | Activation::Relu2, true) if !model.bit_linear.weights.has_codes() => {
+            refused("has sub-norms and full-precision weights")
+        }
         (Activation::Silu, true) => Ok("bitnet"),
         (Activation::Relu2, true) => Ok("bitnet-b1.58"),
         (Activation::Silu, false) => Ok("llama"),
@@ -168,7 +185,7 @@ fn warnings(model: &ModelConfig, architecture: &str, projections: TensorType) ->
     if architecture == "bitnet-b1.58" {
         warnings.push("stock llama.cpp does not run models with relu2; bitnet.cpp does".to_owned());
     }
-    if projections == TensorType::I2S {
+    if projections.has_tail() {
         warnings.push(match (architecture, has_blocks_of(model, TensorType::Tq2_0)) {
             ("bitnet-b1.58", true) => {
                 "tools that know ggml's types alone, such as the package gguf, read --type tq2_0, not I2_S".to_owned()
@@ -179,17 +196,13 @@ fn warnings(model: &ModelConfig, architecture: &str, projections: TensorType) ->
                 .to_owned(),
         });
     }
-    let activations = model.bit_linear.activations;
-    if model.bit_linear.weights != WeightQuantizer::None && activations != ActivationQuantizer::Int8Absmax {
-        let name = name_of(activations);
+    let is_quantized_otherwise = match model.bit_linear.activations {
+        ActivationQuantizer::Int8Absmax => false,
+        ActivationQuantizer::Int4Absmean | ActivationQuantizer::None => model.bit_linear.weights.has_codes(),
+    };
+    if is_quantized_otherwise {
+        let name = model.bit_linear.activations.name();
         warnings.push(format!("the model's activations are {name}; llama.cpp and bitnet.cpp quantize them to 8 bits nonetheless"));
     }
     warnings
-}
-
-impl ProjectionType {
-    /// As GGUF files call it.
-    pub fn name(self) -> &'static str {
-        TensorType::from(self).name()
-    }
 }

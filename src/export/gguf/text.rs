@@ -1,14 +1,10 @@
 //! The text side of a GGUF file: the tokenizer in llama.cpp's keys and as the `tokenizer.json` that it came from, and the chat template.
 
+use crate::folder::{ModelFolder, TOKENIZER};
 use crate::gguf::Layout;
 use crate::inference::StoredModel;
-use crate::storage::{DISK, read_capped};
-use crate::tokenizer::{ChatTemplate, GgmlVocabulary, TokenKind, Tokenizer, VocabularyModel};
-use crate::{Context, Error, Result};
-use std::path::Path;
-
-/// Bytes of the largest file that is read.
-const LARGEST_FILE: u64 = 64 << 20;
+use crate::tokenizer::{GgmlVocabulary, TokenKind, Tokenizer, VocabularyModel};
+use crate::{Context, Result};
 
 /// What llama.cpp calls a model without a tokenizer, which takes and gives ids.
 const NO_TOKENIZER: &str = "none";
@@ -18,19 +14,14 @@ const NO_TOKENIZER: &str = "none";
 /// # Errors
 /// The user's: a damaged file, or a tokenizer with more tokens than the model.
 pub(super) fn add_text(layout: &mut Layout, model: &StoredModel) -> Result<Vec<String>> {
-    let Some(json) = text_of(model.dir(), "tokenizer.json")? else {
+    let folder = ModelFolder::new(model.dir());
+    let Some(json) = folder.text(TOKENIZER)? else {
         layout.text("tokenizer.ggml.model", NO_TOKENIZER)?;
         return Ok(vec!["there is no tokenizer.json: programs can read the file, but no text with it".to_owned()]);
     };
-    let path = model.dir().join("tokenizer.json");
-    let tokenizer = Tokenizer::from_json(&json).context(|| path.display().to_string())?;
-    let vocab_size = model.config().model.vocab_size;
-    if tokenizer.vocab_size() > vocab_size {
-        let message = format!("{}: {} tokens, but the model has {vocab_size}", path.display(), tokenizer.vocab_size());
-        return Err(Error::input(message).hint("the files are of different models"));
-    }
+    let tokenizer = folder.tokenizer(model.config().model.vocab_size)?;
     layout.text("tokenizer.huggingface.json", &json)?;
-    add_template(layout, model.dir(), &tokenizer)?;
+    add_template(layout, &folder, &tokenizer)?;
     add_vocabulary(layout, model, &tokenizer)
 }
 
@@ -79,20 +70,8 @@ fn add_ids(layout: &mut Layout, model: &StoredModel, vocabulary: &GgmlVocabulary
     Ok(())
 }
 
-fn add_template(layout: &mut Layout, dir: &Path, tokenizer: &Tokenizer) -> Result<()> {
-    let (jinja, config) = (text_of(dir, "chat_template.jinja")?, text_of(dir, "tokenizer_config.json")?);
-    let template = ChatTemplate::of_files(jinja.as_deref(), config.as_deref(), tokenizer).context(|| dir.display().to_string())?;
-    let Some(template) = template else { return Ok(()) };
-    template.check().context(|| dir.display().to_string())?;
+fn add_template(layout: &mut Layout, folder: &ModelFolder, tokenizer: &Tokenizer) -> Result<()> {
+    let Some(template) = folder.chat_template(tokenizer)? else { return Ok(()) };
+    template.check().context(|| folder.dir().display().to_string())?;
     layout.text("tokenizer.chat_template", template.source())
-}
-
-/// The text of a file of the folder `dir`, if it is there.
-fn text_of(dir: &Path, name: &str) -> Result<Option<String>> {
-    let path = dir.join(name);
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let bytes = read_capped(&DISK, &path, LARGEST_FILE).map_err(Error::blame_input)?;
-    String::from_utf8(bytes).context(|| format!("reading {}", path.display())).map_err(Error::blame_input).map(Some)
 }
