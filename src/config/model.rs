@@ -1,5 +1,5 @@
-//! The decoder's shape and quantizers, under the key names that Hugging Face uses. Which parameters follow from them is the business of
-//! `shapes`.
+//! The decoder's shape and quantizers, under the key names that Hugging Face uses. `shapes` says which parameters follow
+//! from them.
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,16 @@ pub enum WeightQuantizer {
     None,
 }
 
+impl WeightQuantizer {
+    /// Whether products take other numbers than the weights themselves.
+    pub fn is_quantizing(self) -> bool {
+        match self {
+            Self::TernaryAbsmean | Self::Sign => true,
+            Self::None => false,
+        }
+    }
+}
+
 /// Quantizer of an activation vector, one scale a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,6 +94,16 @@ pub enum NormPlacement {
     Inside,
     /// In the block, before the projections that share an input (2B-4T and the LLaMA layout).
     Outside,
+}
+
+impl NormPlacement {
+    /// Whether each projection has a norm of its own.
+    pub fn is_inside(self) -> bool {
+        match self {
+            Self::Inside => true,
+            Self::Outside => false,
+        }
+    }
 }
 
 /// How positions exchange information.
