@@ -4,18 +4,17 @@
 #[path = "bench-inference/llama_cpp.rs"]
 mod llama_cpp;
 
-use bitnet::cli::ModelPlace;
+use bitnet::cli::{ModelPlace, run_program};
 use bitnet::config::{Activation, Overrides, resolve};
 use bitnet::export::{EmbeddingType, GgufOptions, ProjectionType, export_gguf};
 use bitnet::inference::{CacheFormat, Chunk, HeadFormat, LoadOptions, Model, StoredModel, Wanted, Workspace, write_random_folder};
-use bitnet::report::{peak_memory_bytes, run_binary, write_completions};
+use bitnet::report::peak_memory_bytes;
 use bitnet::storage::DISK;
 use bitnet::ternary::bandwidth;
 use bitnet::ternary::large_pages::vec_on_large_pages;
 use bitnet::ternary::threads::Threads;
 use bitnet::{Context, Error, Result};
-use clap::{CommandFactory, Parser, ValueEnum};
-use clap_complete::Shell;
+use clap::{Parser, ValueEnum};
 use llama_cpp::LlamaCpp;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
@@ -84,9 +83,6 @@ struct Arguments {
     csv: Option<PathBuf>,
     #[command(flatten)]
     place: ModelPlace,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 /// One line of the table.
@@ -111,13 +107,10 @@ struct Seconds {
 }
 
 fn main() -> ExitCode {
-    run_binary(|| measure(&Arguments::parse()))
+    run_program(|arguments| measure(&arguments))
 }
 
 fn measure(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     if arguments.against_llama_cpp {
         LlamaCpp::require(&arguments.python)?;
     }

@@ -5,12 +5,11 @@ mod conversation;
 #[path = "chat/line.rs"]
 mod line;
 
-use bitnet::cli::{ModelArguments, SamplingArguments, TemplateArguments};
+use bitnet::cli::{ModelArguments, SamplingArguments, TemplateArguments, run_program};
 use bitnet::inference::{Ending, Summary};
-use bitnet::report::{Emphasis, Styled, run_binary, stderr_has_colour, without_controls, write_completions};
+use bitnet::report::{Emphasis, Styled, stderr_has_colour, without_controls};
 use bitnet::{Context, Error, Fault, Result};
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use conversation::{Answer, Conversation};
 use line::Lines;
 use signal_hook::consts::SIGINT;
@@ -60,19 +59,13 @@ struct Arguments {
     sampling: SamplingArguments,
     #[command(flatten)]
     loading: ModelArguments,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 fn main() -> ExitCode {
-    run_binary(|| chat(&Arguments::parse()))
+    run_program(|arguments| chat(&arguments))
 }
 
 fn chat(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     arguments.sampling.validate()?;
     let (path, mut engine) = arguments.loading.load(arguments.model.as_deref())?;
     arguments.template.apply(&mut engine, &path)?;

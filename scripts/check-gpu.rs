@@ -1,11 +1,10 @@
 //! Checks a GPU against the CPU and measures it, in minutes: `check-gpu.md` and `check-gpu.json`. Without a GPU the same parts run on the CPU.
 
+use bitnet::cli::run_program;
 use bitnet::config::DeviceChoice;
-use bitnet::report::{run_binary, write_completions};
 use bitnet::train::check_gpu::{Part, Scale, Setting, Supervisor, check_gpu};
 use bitnet::{Context, Error, Result};
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,19 +46,13 @@ struct Arguments {
     part: Option<String>,
     #[arg(long, hide = true)]
     work: Option<PathBuf>,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 fn main() -> ExitCode {
-    run_binary(|| check(Arguments::parse()))
+    run_program(check)
 }
 
 fn check(arguments: Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     if let (Some(part), Some(work_dir)) = (&arguments.part, &arguments.work) {
         return look(part, &arguments, work_dir.clone());
     }

@@ -1,12 +1,11 @@
 //! `check-status`: shows where a run stands, or all of them. Owns the command line; the work is the library's.
 
 use bitnet::Result;
-use bitnet::cli::name_from_here;
-use bitnet::report::{run_binary, run_table, status_view, stdout_has_colour, stdout_width, watch, write_completions};
+use bitnet::cli::{name_from_here, run_program};
+use bitnet::report::{run_table, status_view, stdout_has_colour, stdout_width, watch};
 use bitnet::run::{self, RunDirectory, Status, find_run, list_runs, no_runs};
 use bitnet::storage::DISK;
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,19 +42,13 @@ struct Arguments {
     /// Where runs lie
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs_dir: PathBuf,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 fn main() -> ExitCode {
-    run_binary(|| check_status(&Arguments::parse()))
+    run_program(|arguments| check_status(&arguments))
 }
 
 fn check_status(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     if arguments.watch {
         watch(arguments.interval, |width| arguments.text(width))?;
     } else {

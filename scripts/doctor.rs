@@ -2,10 +2,10 @@
 //! library's.
 
 use bitnet::Result;
+use bitnet::cli::run_program;
 use bitnet::doctor::{Diagnosis, Surroundings};
-use bitnet::report::{run_binary, stdout_has_colour, write_completions};
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use bitnet::report::stdout_has_colour;
+use clap::Parser;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,19 +28,13 @@ struct Arguments {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 fn main() -> ExitCode {
-    run_binary(|| examine(Arguments::parse()))
+    run_program(examine)
 }
 
 fn examine(arguments: Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     let root = std::env::current_dir()?;
     let diagnosis = Diagnosis::of(&Surroundings { root, runs_dir: arguments.runs_dir });
     match arguments.json {

@@ -1,13 +1,13 @@
 //! `estimate`: what an experiment will take before it is started: parameters, arithmetic, memory, time and price. Owns the command
 //! line; the arithmetic is the library's.
 
+use bitnet::cli::run_program;
 use bitnet::config::{Accelerator, Budget, Estimate, Experiment, Kernels, Overrides, resolve};
-use bitnet::report::{accelerator_table, budget_view, measured_view, run_binary, write_completions};
+use bitnet::report::{accelerator_table, budget_view, measured_view};
 use bitnet::run::{self, Status, find_run};
 use bitnet::storage::DISK;
 use bitnet::{Error, Result};
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use serde::Serialize;
 use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
@@ -63,9 +63,6 @@ struct Arguments {
     json: bool,
     #[command(flatten)]
     overrides: Overrides,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 /// All of it, as `--json` prints it.
@@ -86,13 +83,10 @@ struct Measured {
 }
 
 fn main() -> ExitCode {
-    run_binary(|| estimate(&Arguments::parse()))
+    run_program(|arguments| estimate(&arguments))
 }
 
 fn estimate(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     if arguments.gpu.as_deref() == Some("list") {
         write!(stdout(), "{}", accelerator_table())?;
         return Ok(ExitCode::SUCCESS);

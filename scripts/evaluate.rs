@@ -1,19 +1,17 @@
 //! Scores a run's newest whole checkpoint on held-out problems or text.
 
 use bitnet::Result;
-use bitnet::cli::{name_from_here, say_passed_over};
+use bitnet::cli::{name_from_here, run_program, say_passed_over};
 use bitnet::config::{ArithmeticConfig, DataConfig, DeviceChoice, Experiment};
 use bitnet::data::Corpus;
 use bitnet::error::counted;
 use bitnet::libtorch::caught;
 use bitnet::model::{LoadedModel, select_device};
-use bitnet::report::{run_binary, write_completions};
 use bitnet::run::{EvaluationRow, find_run};
 use bitnet::storage::DISK;
 use bitnet::tasks::{Arithmetic, Task};
 use bitnet::train::{HeldOutText, evaluate_questions};
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use serde_json::json;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
@@ -44,19 +42,13 @@ struct Arguments {
     /// Where runs lie
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs_dir: PathBuf,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 fn main() -> ExitCode {
-    run_binary(|| caught(|| evaluate(Arguments::parse())))
+    run_program(|arguments| caught(|| evaluate(arguments)))
 }
 
 fn evaluate(arguments: Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     let run = find_run(&DISK, &arguments.runs_dir, arguments.run.as_deref().map(name_from_here).as_deref())?;
     let experiment = run.read_config()?;
     let checkpoint = run.newest_checkpoint(&DISK, &mut say_passed_over)?;
@@ -84,7 +76,7 @@ fn problems_report(
     if arguments.json { as_json(&rows, floor, id, questions.len()) } else { Ok(as_text(&rows, floor, id, questions.len())) }
 }
 
-/// Of the held-out part of the corpus: loss, perplexity, bits per byte.
+/// Measures of the held-out part of the corpus: loss, perplexity, bits per byte.
 fn text_report(arguments: &Arguments, id: &str, experiment: &Experiment, model: &LoadedModel, step: u64) -> Result<String> {
     let most = arguments.problems.map_or(usize::MAX, |sequences| sequences as usize);
     let held_out = HeldOutText::new(experiment, &Corpus::of(experiment)?.open()?, &model.tokenizer, most)?;

@@ -1,17 +1,16 @@
 //! `export`: a run or a model folder in the form that others load. Owns the command line; the work is the library's.
 
-use bitnet::cli::ModelPlace;
+use bitnet::cli::{ModelPlace, run_program};
 use bitnet::export::{
     EmbeddingType, ExportOptions, FloatType, GgufOptions, ProjectionType, Provenance, WeightForm, export_folder, export_gguf, require_place,
 };
 use bitnet::inference::{LoadOptions, StoredModel};
-use bitnet::report::{Curve, PictureFormat, PlotOptions, XAxis, bytes, draw_picture, run_binary, write_completions};
+use bitnet::report::{Curve, PictureFormat, PlotOptions, XAxis, bytes, draw_picture};
 use bitnet::run::LOSS_DECAY;
 use bitnet::storage::{DISK, create_dir_durably};
 use bitnet::ternary::threads::Threads;
 use bitnet::{Error, Result};
-use clap::{CommandFactory, Parser, ValueEnum};
-use clap_complete::Shell;
+use clap::{Parser, ValueEnum};
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,7 +27,7 @@ transformers 4.52 and newer load what --to huggingface and --to packed write;
 generate, chat, serve and inspect load all. The path of what was written is printed
 on stdout; the licence in a folder's model card, README.md, is left for you to choose.";
 
-/// Of the loss curve in the model card.
+/// How the loss curve in the model card is drawn.
 const CURVE: PlotOptions = PlotOptions { x_axis: XAxis::Steps, smooth: LOSS_DECAY, is_log: false };
 
 /// Writes a run's newest checkpoint, or any model folder, in the form that others load
@@ -60,9 +59,6 @@ struct Arguments {
     force: bool,
     #[command(flatten)]
     place: ModelPlace,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 /// What is written.
@@ -80,13 +76,10 @@ enum Form {
 }
 
 fn main() -> ExitCode {
-    run_binary(|| export(&Arguments::parse()))
+    run_program(|arguments| export(&arguments))
 }
 
 fn export(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     let (Some(form), Some(output)) = (arguments.to, &arguments.output) else {
         return Err(Error::ours("--to and -o were not asked for"));
     };

@@ -1,13 +1,12 @@
 //! `generate`: a prompt's continuation by the packed engine, without libtorch: text on stdout as it comes, speed and memory on stderr. Owns
 //! the command line; the engine is the library's.
 
-use bitnet::cli::{ModelArguments, SamplingArguments};
+use bitnet::cli::{ModelArguments, SamplingArguments, run_program};
 use bitnet::inference::{Engine, LogProbabilities, Piece, SamplingOptions, Summary, generate};
-use bitnet::report::{peak_memory_bytes, run_binary, without_controls, write_completions};
+use bitnet::report::{peak_memory_bytes, without_controls};
 use bitnet::run::StopSignal;
 use bitnet::{Context, Error, Result};
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Read, Write, stderr, stdin, stdout};
 use std::path::Path;
@@ -56,19 +55,13 @@ struct Arguments {
     /// Of each token the log-probability, and those of the likeliest N beside it, in the JSON object
     #[arg(long, value_name = "N", requires = "json")]
     log_probabilities: Option<usize>,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 fn main() -> ExitCode {
-    run_binary(|| continue_prompt(&Arguments::parse()))
+    run_program(|arguments| continue_prompt(&arguments))
 }
 
 fn continue_prompt(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     arguments.sampling.validate()?;
     let load_options = arguments.loading.load_options()?;
     let folder = arguments.loading.find(arguments.model.as_deref().or(arguments.named.as_deref()))?;

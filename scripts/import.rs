@@ -1,16 +1,15 @@
 //! `import`: a model of any public layout as a folder of ours. Owns the command line; the work is the library's.
 
-use bitnet::cli::{MODELS, ModelPlace};
+use bitnet::cli::{MODELS, ModelPlace, run_program};
 use bitnet::export::{Layout, import_folder, layout_of, require_place};
 use bitnet::folder::{CONFIG, WEIGHTS, WEIGHTS_INDEX};
 use bitnet::inference::{LoadOptions, StoredModel};
-use bitnet::report::{bytes, run_binary, write_completions};
+use bitnet::report::bytes;
 use bitnet::run::short_count;
 use bitnet::storage::DISK;
 use bitnet::ternary::threads::Threads;
 use bitnet::{Error, Result};
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -45,19 +44,13 @@ struct Arguments {
     force: bool,
     #[command(flatten)]
     place: ModelPlace,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 fn main() -> ExitCode {
-    run_binary(|| import(&Arguments::parse()))
+    run_program(|arguments| import(&arguments))
 }
 
 fn import(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     let source = arguments.source.as_deref().unwrap_or_default();
     let hub_name = source.rsplit('/').next().filter(|_| arguments.place.is_on_hub(source));
     let named = arguments.output.clone().or_else(|| hub_name.map(|name| Path::new(MODELS).join(name)));

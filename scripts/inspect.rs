@@ -1,12 +1,11 @@
 //! `inspect`: what a model holds, in numbers. Owns the command line; the work is the library's.
 
-use bitnet::cli::ModelPlace;
+use bitnet::cli::{ModelPlace, run_program};
 use bitnet::inference::{Inspection, LoadOptions, StoredModel};
-use bitnet::report::{model_view, run_binary, stdout_has_colour, stdout_width, write_completions};
+use bitnet::report::{model_view, stdout_has_colour, stdout_width};
 use bitnet::ternary::threads::Threads;
 use bitnet::{Error, Result};
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 
@@ -32,19 +31,13 @@ struct Arguments {
     threads: Option<usize>,
     #[command(flatten)]
     place: ModelPlace,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 fn main() -> ExitCode {
-    run_binary(|| inspect(&Arguments::parse()))
+    run_program(|arguments| inspect(&arguments))
 }
 
 fn inspect(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     if arguments.threads == Some(0) {
         return Err(Error::input("--threads 0: it must be 1 or more"));
     }

@@ -1,14 +1,13 @@
 //! `new-model`: writes a blank ternary model of a wanted size. Owns the command line and what a tokenizer.json says of itself; the shape and
 //! the writing are the library's.
 
+use bitnet::cli::run_program;
 use bitnet::config::{ModelConfig, TokenIds};
 use bitnet::libtorch::caught;
 use bitnet::model::BlankModel;
-use bitnet::report::{run_binary, write_completions};
 use bitnet::storage::{DISK, read_capped};
 use bitnet::{Error, Result};
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use serde_json::Value;
 use std::io::{IsTerminal, Write, stderr, stdin, stdout};
 use std::path::{Path, PathBuf};
@@ -53,9 +52,6 @@ struct Arguments {
     /// Print shape and size, write nothing
     #[arg(long)]
     dry_run: bool,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 /// A tokenizer.json and what the model's config takes from it.
@@ -66,13 +62,10 @@ struct TokenizerFile {
 }
 
 fn main() -> ExitCode {
-    run_binary(|| caught(|| new_model(&Arguments::parse())))
+    run_program(|arguments| caught(|| new_model(&arguments)))
 }
 
 fn new_model(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     let tokenizer = arguments.tokenizer.as_deref().map(TokenizerFile::read).transpose()?;
     let num_parameters = arguments.params.map_or_else(ask, Ok)?;
     let config = ModelConfig::of_size(num_parameters, arguments.vocab_size(tokenizer.as_ref(), num_parameters)?)?;

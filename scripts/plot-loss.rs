@@ -1,15 +1,11 @@
 //! `plot-loss`: draws the loss of runs. Owns the command line; the work is the library's.
 
-use bitnet::cli::{from_here, name_from_here};
-use bitnet::report::{
-    Curve, LOSS, PictureFormat, PlotOptions, XAxis, draw_in_terminal, draw_picture, run_binary, stdout_has_colour, stdout_width,
-    write_completions,
-};
+use bitnet::cli::{from_here, name_from_here, run_program};
+use bitnet::report::{Curve, LOSS, PictureFormat, PlotOptions, XAxis, draw_in_terminal, draw_picture, stdout_has_colour, stdout_width};
 use bitnet::run::{LOSS_DECAY, RunDirectory, find_run};
 use bitnet::storage::{DISK, create_dir_durably, write_atomically};
 use bitnet::{Error, Result};
-use clap::{CommandFactory, Parser, ValueEnum};
-use clap_complete::Shell;
+use clap::{Parser, ValueEnum};
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -59,9 +55,6 @@ struct Arguments {
     /// Where runs lie
     #[arg(long, value_name = "DIR", default_value = "runs")]
     runs_dir: PathBuf,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 /// What the horizontal axis counts.
@@ -72,13 +65,10 @@ enum Unit {
 }
 
 fn main() -> ExitCode {
-    run_binary(|| plot_loss(&Arguments::parse()))
+    run_program(|arguments| plot_loss(&arguments))
 }
 
 fn plot_loss(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     let runs = arguments.runs()?;
     let output = arguments.output(&runs[0])?;
     let format = PictureFormat::of(&output)?; // before the work

@@ -1,17 +1,16 @@
 //! Turns the text of an experiment into token shards: fetches it where it is elsewhere, learns the tokenizer, tokenizes. Owns the command
 //! line; the work is the library's.
 
-use bitnet::cli::overrides_from_here;
+use bitnet::cli::{overrides_from_here, run_program};
 use bitnet::config::{Experiment, Overrides, TextSource, TokenizerConfig, load, resolve};
 use bitnet::data::prepare::{Event, Outcome};
 use bitnet::data::{Corpus, Fetched, Prepared};
 use bitnet::error::counted;
-use bitnet::report::{BytesProgress, bytes, run_binary, write_completions};
+use bitnet::report::{BytesProgress, bytes};
 use bitnet::run::{RunDirectory, StopSignal, run_to_resume};
 use bitnet::storage::DISK;
 use bitnet::{Error, Result};
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,22 +58,13 @@ struct Arguments {
     /// As in train
     #[arg(long, value_name = "DIR", default_value = "runs", help_heading = "Flags of train")]
     runs_dir: PathBuf,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 fn main() -> ExitCode {
-    run_binary(|| {
-        let arguments = Arguments::parse();
-        prepare_data(&Arguments { overrides: overrides_from_here(arguments.overrides), ..arguments })
-    })
+    run_program(|arguments: Arguments| prepare_data(&Arguments { overrides: overrides_from_here(arguments.overrides), ..arguments }))
 }
 
 fn prepare_data(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     let experiment = experiment(arguments)?;
     let corpus = Corpus::of(&experiment)?;
     let stop = StopSignal::listen()?;

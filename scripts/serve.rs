@@ -2,12 +2,11 @@
 //! stderr. Owns the command line; the server is the library's.
 
 use bitnet::Result;
-use bitnet::cli::{ModelArguments, TemplateArguments};
-use bitnet::report::{run_binary, without_controls, write_completions};
+use bitnet::cli::{ModelArguments, TemplateArguments, run_program};
+use bitnet::report::without_controls;
 use bitnet::run::StopSignal;
 use bitnet::serve::{ServeOptions, Server};
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use std::io::{Write, stderr, stdout};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -75,19 +74,13 @@ struct Arguments {
     template: TemplateArguments,
     #[command(flatten)]
     loading: ModelArguments,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 fn main() -> ExitCode {
-    run_binary(|| serve(&Arguments::parse()))
+    run_program(|arguments| serve(&arguments))
 }
 
 fn serve(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     let stop = StopSignal::listen()?;
     arguments.options("").validate()?; // before the model is loaded, which takes a while
     let (path, mut engine) = arguments.loading.load(arguments.model())?;

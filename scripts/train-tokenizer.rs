@@ -1,14 +1,13 @@
 //! `train-tokenizer`: makes a tokenizer.json from files of text. Owns the command line; the work is the library's.
 
+use bitnet::cli::run_program;
 use bitnet::config::BadRecords;
 use bitnet::data::documents::{DocumentSettings, Documents, Sources};
 use bitnet::error::counted;
-use bitnet::report::{run_binary, write_completions};
 use bitnet::storage::{DISK, FileSystem, create_dir_durably, write_atomically};
 use bitnet::tokenizer::{BytePairOptions, BytePairTraining, Tokenizer};
 use bitnet::{Context, Error, Result};
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -64,19 +63,13 @@ struct Arguments {
     /// Replace the file if it is there
     #[arg(long)]
     force: bool,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 fn main() -> ExitCode {
-    run_binary(|| train_tokenizer(&Arguments::parse()))
+    run_program(|arguments| train_tokenizer(&arguments))
 }
 
 fn train_tokenizer(arguments: &Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     let output = arguments.output.as_deref().unwrap_or(Path::new("tokenizer.json"));
     refuse_overwriting(output, arguments.force)?; // before the work
     refuse_no_text(arguments).and_then(|()| learn(arguments, output)).map_err(with_own_flags)?;

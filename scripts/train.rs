@@ -1,17 +1,16 @@
 //! Trains an experiment into `runs/<id>/`, or goes on with a run that stopped.
 
-use bitnet::cli::{ModelPlace, from_here, name_from_here, overrides_from_here};
+use bitnet::cli::{ModelPlace, from_here, name_from_here, overrides_from_here, run_program};
 use bitnet::config::{Experiment, Overrides, resolve};
 use bitnet::data::Corpus;
 use bitnet::libtorch::caught;
 use bitnet::model::{describe_device, select_device};
-use bitnet::report::{TrainingProgress, run_binary, total_memory_bytes, write_completions};
+use bitnet::report::{TrainingProgress, total_memory_bytes};
 use bitnet::run::{self, RunDirectory, Status, StopSignal, run_to_resume};
 use bitnet::storage::DISK;
 use bitnet::train::{Ending, Launch, Plan, initial_weights};
 use bitnet::{Error, Result};
-use clap::{CommandFactory, Parser};
-use clap_complete::Shell;
+use clap::Parser;
 use std::io::{Write, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -55,19 +54,13 @@ struct Arguments {
     runs_dir: PathBuf,
     #[command(flatten)]
     overrides: Overrides,
-    /// Print a completion script for this shell, then stop
-    #[arg(long, value_name = "SHELL", exclusive = true)]
-    completions: Option<Shell>,
 }
 
 fn main() -> ExitCode {
-    run_binary(|| caught(|| train(arguments())))
+    run_program(|arguments| caught(|| train(from_where_the_user_is(arguments))))
 }
 
 fn train(arguments: Arguments) -> Result<ExitCode> {
-    if let Some(shell) = arguments.completions {
-        return write_completions(shell, &mut Arguments::command());
-    }
     if arguments.dry_run {
         return dry_run(&with_weights_found(arguments)?);
     }
@@ -98,8 +91,7 @@ fn parent_of(run: &RunDirectory) -> &Path {
 }
 
 /// Paths are those of where the user is, unless an experiment or a run has that name.
-fn arguments() -> Arguments {
-    let mut arguments = Arguments::parse();
+fn from_where_the_user_is(mut arguments: Arguments) -> Arguments {
     let here = |path: &mut PathBuf| Some(from_here(path)).filter(|there| there.exists()).into_iter().for_each(|there| *path = there);
     arguments.experiment.iter_mut().for_each(here);
     arguments.run_id = arguments.run_id.map(|id| if arguments.resume { name_from_here(&id) } else { id });

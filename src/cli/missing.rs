@@ -1,6 +1,6 @@
 //! What is said of a model that is nowhere: where it was looked for, and what is there that is called nearly so.
 
-use super::model::{MODELS, owner_and_name};
+use super::names::{MODELS, owner_and_name};
 use crate::run::{RunDirectory, find_run, list_runs};
 use crate::storage::DISK;
 use crate::{Error, Result};

@@ -3,6 +3,7 @@
 use super::from_hub::fetch_model;
 use super::here::name_from_here;
 use super::missing::{missing, not_on_hub};
+use super::names::owner_and_name;
 use crate::data::hub::Environment;
 use crate::inference::{CacheFormat, Engine, HeadFormat, LoadOptions};
 use crate::run::{DamagedCheckpoint, model_folder};
@@ -10,9 +11,6 @@ use crate::storage::DISK;
 use crate::{Error, Result};
 use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
-
-/// Where imported models go.
-pub const MODELS: &str = "models";
 
 /// How a model is found and loaded. Its name is an argument of the binary's own.
 #[derive(Debug, Clone, clap::Args)]
@@ -64,15 +62,6 @@ impl ModelPlace {
         let is_elsewhere = |(owner, _): (&str, &str)| !Path::new(owner).exists();
         owner_and_name(name).is_some_and(is_elsewhere) && !self.runs_dir.join(name).exists()
     }
-}
-
-/// The parts of what may be the id of a model on the hub.
-pub(super) fn owner_and_name(id: &str) -> Option<(&str, &str)> {
-    let is_part = |part: &str| {
-        let is_first = |character: char| character.is_ascii_alphanumeric() || character == '_';
-        part.starts_with(is_first) && part.chars().all(|character| character.is_ascii_alphanumeric() || "-_.".contains(character))
-    };
-    id.split_once('/').filter(|(owner, name)| is_part(owner) && is_part(name))
 }
 
 impl ModelArguments {

@@ -1,8 +1,8 @@
 //! What an experiment will cost, before anything is built: parameters, tokens, arithmetic, memory and disk. Estimates of memory are
-//! sums of what has to be held, not measurements; what a step holds is the business of `memory`, time and price that of `accelerator`.
+//! sums of what has to be held, not measurements; `memory` knows what a step holds, `accelerator` time and price.
 
 use super::memory::FLOAT32;
-use super::{Experiment, Kernels, ModelConfig, Precision, StepMemory, WeightQuantizer};
+use super::{Experiment, Kernels, ModelConfig, Precision, StepMemory};
 use serde::Serialize;
 use std::fmt;
 
@@ -34,7 +34,7 @@ pub struct Estimate {
     pub total_tokens: u64,
     /// Floating point operations for a token, forward and backward: [`ModelConfig::flops_per_token`].
     pub flops_per_token: f64,
-    /// Of the whole run.
+    /// Operations of the whole run.
     pub total_flops: f64,
     /// Master weights, float32.
     pub master_bytes: u64,
@@ -103,7 +103,7 @@ impl Experiment {
         let checkpoint_bytes = 3 * master_bytes;
         Estimate {
             parameters,
-            has_quantized_weights: self.model.bit_linear.weights != WeightQuantizer::None,
+            has_quantized_weights: self.model.bit_linear.weights.has_codes(),
             num_steps: self.train.num_steps,
             tokens_per_step,
             total_tokens,

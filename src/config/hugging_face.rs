@@ -5,6 +5,7 @@
 //! its sizes: transformers then refuses it, where `bitnet` or `deepseek_v3` would load it and compute something else.
 
 use super::{Activation, ActivationQuantizer, Attention, BitLinearConfig, LatentAttention, ModelConfig, NormPlacement, WeightQuantizer};
+use crate::error::shortened;
 use crate::{Context, Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -73,7 +74,7 @@ impl ModelConfig {
     /// # Errors
     /// Ours, if the serializer fails.
     pub fn to_hugging_face(&self, tokens: TokenIds) -> Result<Value> {
-        let is_llama = !self.sub_norms && self.bit_linear.norm == NormPlacement::Outside;
+        let is_llama = !self.sub_norms && !self.bit_linear.norm.is_inside();
         let (class, model_type) = if is_llama { ("LlamaForCausalLM", "llama") } else { ("BitNetForCausalLM", "bitnet") };
         let mut config = json!({
             "architectures": [class],
@@ -110,9 +111,12 @@ impl ModelConfig {
         };
         let own = OwnKeys { attention, sub_norms: self.sub_norms, bit_linear: self.bit_linear };
         config["bitnet"] = serde_json::to_value(own).context(|| "writing config.json")?;
-        if self.bit_linear.weights == WeightQuantizer::TernaryAbsmean {
-            config["quantization_config"] =
-                json!({"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "online"});
+        match self.bit_linear.weights {
+            WeightQuantizer::TernaryAbsmean => {
+                config["quantization_config"] =
+                    json!({"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "online"});
+            }
+            WeightQuantizer::Sign | WeightQuantizer::None => {} // nobody else has a name for these
         }
         Ok(config)
     }
@@ -304,11 +308,7 @@ impl File {
 
 /// A value as JSON, cut when long.
 fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
+    shortened(&value.to_string())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! operands of matrix products, and what exists for a moment. Sums of what the kernels hold, not measurements: docs/performance.md has
 //! those. Which kernels a machine has is not known here; the caller chooses.
 
-use super::{Activation, ActivationQuantizer, Attention, DeviceChoice, Experiment, ModelConfig, NormPlacement, Precision, WeightQuantizer};
+use super::{Activation, ActivationQuantizer, Attention, DeviceChoice, Experiment, ModelConfig, Precision, WeightQuantizer};
 use serde::Serialize;
 
 /// Bytes of a float32.
@@ -15,7 +15,7 @@ const CPU_PROGRAM: u64 = 128 << 20;
 const FLOAT32_BUFFERS: u64 = 192 << 20;
 /// What a GPU holds beside tensors: the driver's context, the workspaces of matrix products, and what the allocator cannot reuse.
 const GPU_PROGRAM: u64 = 1 << 30;
-/// The head's loss computes so many logits at a time, in bfloat16 (csrc/cross_entropy.cpp).
+/// Logits that the head's loss computes at a time, in bfloat16 (csrc/cross_entropy.cpp).
 const LOGITS_AT_ONCE: u64 = 1 << 25;
 
 /// Who computes a step; it decides what is kept for the backward pass.
@@ -47,14 +47,14 @@ pub struct StepMemory {
 struct Sizes {
     hidden: u64,
     intermediate: u64,
-    /// Of all inputs of attention's projections but the last, each counted once where it is quantized once.
+    /// Width of everything that attention's projections read, except the output projection; an input that several share counts once.
     attention_inputs: u64,
-    /// Of what these projections give, and of keys that are put together from it.
+    /// Width of what these projections give, and of keys that are put together from it.
     attention_outputs: u64,
     /// What attention gives, which the output projection reads.
     mixed: u64,
     vocabulary: u64,
-    /// Of a number in matrix products.
+    /// Bytes of a number in matrix products.
     product: u64,
     is_bfloat16: bool,
     is_inside: bool,
@@ -67,7 +67,14 @@ impl Experiment {
     /// The kernels that the device of the config most likely means; `auto` is taken for a CPU.
     pub fn likely_kernels(&self) -> Kernels {
         let quantizers = self.model.bit_linear;
-        let has_codes = (quantizers.weights, quantizers.activations) == (WeightQuantizer::TernaryAbsmean, ActivationQuantizer::Int8Absmax);
+        let has_ternary_weights = match quantizers.weights {
+            WeightQuantizer::TernaryAbsmean => true,
+            WeightQuantizer::Sign | WeightQuantizer::None => false,
+        };
+        let has_codes = match quantizers.activations {
+            ActivationQuantizer::Int8Absmax => has_ternary_weights,
+            ActivationQuantizer::Int4Absmean | ActivationQuantizer::None => false,
+        };
         match self.device {
             DeviceChoice::Cuda | DeviceChoice::Mps => Kernels::Gpu,
             DeviceChoice::Cpu | DeviceChoice::Auto if has_codes => Kernels::CpuCodes,
@@ -101,7 +108,7 @@ impl Experiment {
 
 impl Sizes {
     fn of(model: &ModelConfig, precision: Precision) -> Self {
-        let is_inside = model.bit_linear.norm == NormPlacement::Inside;
+        let is_inside = model.bit_linear.norm.is_inside();
         let (attention_inputs, attention_outputs) = attention(model, is_inside);
         Self {
             hidden: model.hidden_size as u64,
@@ -114,16 +121,19 @@ impl Sizes {
             is_bfloat16: precision == Precision::Bfloat16,
             is_inside,
             has_inner_norms: is_inside || model.sub_norms,
-            is_relu2: model.hidden_act == Activation::Relu2,
+            is_relu2: match model.hidden_act {
+                Activation::Relu2 => true,
+                Activation::Silu => false,
+            },
         }
     }
 
-    /// Of a projection's number: a code and a value where codes are multiplied, else the quantized value.
+    /// Bytes of a projection's number: a code and a value where codes are multiplied, else the quantized value.
     fn operand(&self, kernels: Kernels) -> u64 {
         if kernels == Kernels::CpuCodes { 1 + self.product } else { self.product }
     }
 
-    /// Of a token in one block.
+    /// Bytes of a token in one block.
     fn block(&self, kernels: Kernels) -> u64 {
         if kernels == Kernels::CpuCodes { self.block_of_codes() } else { self.plain_block() }
     }
@@ -157,13 +167,13 @@ impl Sizes {
         (2 * hidden + outer_normed + inner_normed) * FLOAT32 + (inputs + attention) * product + gated
     }
 
-    /// Of all quantized inputs of a block: gate and up share one unless each has its own norm.
+    /// Width of all quantized inputs of a block: gate and up share one unless each has its own norm.
     fn inputs(&self) -> u64 {
         let feed_forward = if self.is_inside { 2 * self.hidden } else { self.hidden };
         self.attention_inputs + self.mixed + feed_forward + self.intermediate
     }
 
-    /// Of a token behind the blocks: the residual stream, what the head reads, and its gradient; or the logits' logarithms in its place.
+    /// Bytes of a token behind the blocks: the residual stream, what the head reads, and its gradient; or the logits' logarithms in its place.
     fn head(&self, kernels: Kernels) -> u64 {
         if kernels == Kernels::CpuCodes && self.is_bfloat16 {
             3 * self.hidden * FLOAT32

@@ -1,7 +1,7 @@
 //! What a step holds, against sums by hand and against peaks that were measured.
 
 use super::*;
-use crate::config::{Overrides, example, load};
+use crate::config::{NormPlacement, Overrides, example, load};
 
 const MIB: u64 = 1 << 20;
 

@@ -1,5 +1,5 @@
-//! The decoder's shape and quantizers, under the key names that Hugging Face uses. Which parameters follow from them is the business of
-//! `shapes`.
+//! The decoder's shape and quantizers, under the key names that Hugging Face uses. `shapes` says which parameters follow
+//! from them.
 
 use serde::{Deserialize, Serialize};
 

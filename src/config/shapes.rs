@@ -59,7 +59,7 @@ impl ModelConfig {
 
     /// Whether norms stand before the output and down projections.
     pub fn has_sub_norms(&self) -> bool {
-        self.sub_norms && self.bit_linear.norm == NormPlacement::Outside
+        self.sub_norms && !self.bit_linear.norm.is_inside()
     }
 
     /// The projections of attention, in the order of a forward pass.

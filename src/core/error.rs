@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
-use std::sync::Once;
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
 /// Whose doing an error is; it decides the exit status of a binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +154,7 @@ pub fn catch_panic<T>(body: impl FnOnce() -> T) -> std::thread::Result<T> {
     outcome
 }
 
-/// Panics inside [`catch_panic`] are reported by whoever gets the payload.
+/// Panics inside [`catch_panic`] are reported where the payload goes.
 fn keep_quiet_where_caught() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -165,6 +165,19 @@ fn keep_quiet_where_caught() {
             }
         }));
     });
+}
+
+/// A text for a message, cut when long.
+pub fn shortened(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Locks a mutex that guards what stays whole when a holder panics.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

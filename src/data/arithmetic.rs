@@ -1,5 +1,5 @@
-//! Training text of the arithmetic task: problems drawn on the fly and packed into rows. Owns the draw and the packing; which pairs are
-//! held out and how a problem is written is the business of `tasks`.
+//! Training text of the arithmetic task: problems drawn on the fly and packed into rows. Owns the draw and the packing; `tasks` owns which
+//! pairs are held out and how a problem is written.
 
 use super::batch::{Batch, Row};
 use crate::config::ArithmeticConfig;
@@ -8,41 +8,22 @@ use crate::tasks::arithmetic::{Arithmetic, Operator, Problem};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 
-/// Which tokens of a line the loss looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loss {
-    /// What a model must add to the prompt `25 + 17 =`: the space, the answer and the newline. For training.
-    Completion,
-    /// The answer and the newline, without the space before it, which is no feat. For measuring.
-    Answer,
-    /// Every token, operands too. For comparison with [`Arithmetic::entropy_floor`].
-    Everything,
-}
-
 /// Endless rows of packed problems. Row `n` is a function of (seed, n) and the row's length alone.
 #[derive(Debug, Clone)]
 pub struct ArithmeticSource {
     task: Arithmetic,
     tokenizer: Tokenizer,
     seed: u64,
-    loss: Loss,
 }
 
 impl ArithmeticSource {
     /// Problems of `config` in the ids of `tokenizer`, with the loss on the completion.
     ///
     /// # Errors
-    /// Whatever [`Arithmetic::new`] refuses, and a tokenizer that lacks a character of the problems.
+    /// Those of [`Arithmetic::new`], and a tokenizer that lacks a character of the problems.
     pub fn new(config: &ArithmeticConfig, tokenizer: &Tokenizer, seed: u64) -> Result<Self> {
         tokenizer.encode(crate::tasks::arithmetic::ALPHABET)?;
-        Ok(Self { task: Arithmetic::new(config)?, tokenizer: tokenizer.clone(), seed, loss: Loss::Completion })
-    }
-
-    /// The same rows with the loss on other tokens.
-    #[must_use]
-    pub fn with_loss(mut self, loss: Loss) -> Self {
-        self.loss = loss;
-        self
+        Ok(Self { task: Arithmetic::new(config)?, tokenizer: tokenizer.clone(), seed })
     }
 
     /// The task that the problems are of.
@@ -60,25 +41,6 @@ impl ArithmeticSource {
         let first = index.wrapping_mul(rows as u64);
         let rows: Vec<Row> = (0..rows as u64).map(|row| self.row(first.wrapping_add(row), seq_len)).collect::<Result<_>>()?;
         Batch::from_rows(&rows, seq_len)
-    }
-
-    /// `problems` in their order, packed like training rows, in batches of `rows`; the last has only the rows it needs.
-    ///
-    /// # Errors
-    /// A problem that is longer than a row.
-    pub fn pack(&self, problems: &[Problem], rows: usize, seq_len: usize) -> Result<Vec<Batch>> {
-        let mut packed = vec![];
-        let mut row = Row::default();
-        for problem in problems {
-            if !self.push(&mut row, problem, seq_len)? {
-                packed.push(self.padded(std::mem::take(&mut row), seq_len));
-                self.push(&mut row, problem, seq_len)?;
-            }
-        }
-        if !row.tokens.is_empty() {
-            packed.push(self.padded(row, seq_len));
-        }
-        packed.chunks(rows.max(1)).map(|rows| Batch::from_rows(rows, seq_len)).collect()
     }
 
     /// A hash of everything that decides which problems are drawn and how often, but not of the seed. For a run's manifest.
@@ -139,19 +101,11 @@ impl ArithmeticSource {
         if row.tokens.len() + tokens.len() > seq_len + 1 {
             return if row.tokens.is_empty() { Err(too_long(problem, tokens.len(), seq_len)) } else { Ok(false) };
         }
-        let loss_from = self.loss_from(problem)?;
+        // What a model must add to the prompt `25 + 17 =`: the space, the answer and the newline.
+        let loss_from = self.tokenizer.encode(&problem.prompt())?.len();
         row.in_loss.extend((0..tokens.len()).map(|position| position >= loss_from));
         row.tokens.extend(tokens.into_iter().map(i64::from));
         Ok(true)
-    }
-
-    /// The first token of a line that the loss looks at.
-    fn loss_from(&self, problem: &Problem) -> Result<usize> {
-        match self.loss {
-            Loss::Completion => Ok(self.tokenizer.encode(&problem.prompt())?.len()),
-            Loss::Answer => Ok(self.tokenizer.encode(&problem.prompt())?.len() + self.tokenizer.encode(" ")?.len()),
-            Loss::Everything => Ok(0),
-        }
     }
 
     fn padded(&self, mut row: Row, seq_len: usize) -> Row {

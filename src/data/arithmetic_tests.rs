@@ -4,6 +4,7 @@ use super::*;
 use crate::config::OperatorShares;
 use crate::data::IGNORED_TARGET;
 use crate::tasks::arithmetic::{ALPHABET, is_held_out};
+use crate::tokenizer::PAD_ID;
 use std::collections::HashMap;
 
 fn config() -> ArithmeticConfig {
@@ -28,42 +29,47 @@ fn shown_targets(targets: &[i64]) -> String {
     targets.iter().map(|&target| if target == IGNORED_TARGET { ".".into() } else { text(&[target]) }).collect()
 }
 
-fn packed(prompts: &[&str], loss: Loss, seq_len: usize) -> Vec<Batch> {
-    let problems: Vec<Problem> = prompts.iter().map(|prompt| prompt.parse().unwrap()).collect();
-    source(0).with_loss(loss).pack(&problems, 2, seq_len).unwrap()
+/// Problems in their order, packed like those of training, a row each batch.
+fn packed(prompts: &[&str], seq_len: usize) -> Vec<Batch> {
+    let source = source(0);
+    let (mut rows, mut row) = (Vec::new(), Row::default());
+    for problem in prompts.iter().map(|prompt| prompt.parse().unwrap()) {
+        if !source.push(&mut row, &problem, seq_len).unwrap() {
+            rows.push(std::mem::take(&mut row));
+            assert!(source.push(&mut row, &problem, seq_len).unwrap());
+        }
+    }
+    rows.push(row);
+    rows.into_iter().map(|row| Batch::from_rows(&[source.padded(row, seq_len)], seq_len).unwrap()).collect()
 }
 
 #[test]
-fn the_loss_looks_at_what_its_name_says() {
-    let prompts = ["3 + 4 =", "9 - 12 ="];
-    let targets = |loss| shown_targets(&packed(&prompts, loss, 26)[0].targets);
-    assert_eq!(text(&packed(&prompts, Loss::Answer, 26)[0].inputs), "3 + 4 = 7\n9 - 12 = -3\n");
-    assert_eq!(targets(Loss::Completion), "...... 7\n........ -3\n.....");
-    assert_eq!(targets(Loss::Answer), ".......7\n.........-3\n.....");
-    assert_eq!(targets(Loss::Everything), " + 4 = 7\n9 - 12 = -3\n.....");
+fn the_loss_looks_at_what_a_model_adds_to_the_prompt() {
+    let batches = packed(&["3 + 4 =", "9 - 12 ="], 26);
+    assert_eq!(text(&batches[0].inputs), "3 + 4 = 7\n9 - 12 = -3\n");
+    assert_eq!(shown_targets(&batches[0].targets), "...... 7\n........ -3\n.....");
 }
 
 #[test]
 fn the_target_of_a_full_rows_last_position_is_the_token_after_it() {
-    let batches = packed(&["3 + 4 =", "1 + 1 ="], Loss::Completion, 19);
+    let batches = packed(&["3 + 4 =", "1 + 1 ="], 19);
     assert_eq!((batches.len(), batches[0].rows), (1, 1));
     assert_eq!(text(&batches[0].inputs), "3 + 4 = 7\n1 + 1 = 2");
     assert_eq!(shown_targets(&batches[0].targets), "...... 7\n....... 2\n");
 }
 
 #[test]
-fn packing_keeps_every_problem_in_order_and_the_last_batch_is_short() {
-    let batches = packed(&["3 + 4 =", "1 + 1 =", "2 + 2 =", "5 + 0 =", "8 / 2 ="], Loss::Completion, 18);
-    assert_eq!(batches.iter().map(|batch| batch.rows).collect::<Vec<_>>(), [2, 2, 1]);
+fn packing_keeps_every_problem_in_order() {
+    let batches = packed(&["3 + 4 =", "1 + 1 =", "2 + 2 =", "5 + 0 =", "8 / 2 ="], 18);
+    assert_eq!(batches.len(), 5);
     let all: String = batches.iter().map(|batch| text(&batch.inputs)).collect();
     assert_eq!(all, "3 + 4 = 7\n1 + 1 = 2\n2 + 2 = 4\n5 + 0 = 5\n8 / 2 = 4\n");
-    assert_eq!(batches.iter().map(Batch::num_targets).sum::<usize>(), 15);
 }
 
 #[test]
 fn a_problem_longer_than_a_row_is_refused() {
     let problem: Problem = "99 * 99 =".parse().unwrap();
-    let error = source(0).pack(&[problem], 1, 10).unwrap_err();
+    let error = source(0).push(&mut Row::default(), &problem, 10).unwrap_err();
     assert!(error.to_string().contains("99 * 99 = 9801"), "{error}");
 }
 
@@ -128,11 +134,11 @@ fn operators_are_asked_by_their_shares_and_operands_are_spread_evenly() {
 
 #[test]
 fn each_row_is_whole_lines_then_padding() {
-    let batch = source(2).with_loss(Loss::Everything).batch(0, 50, 64).unwrap();
-    for row in batch.targets.chunks(64) {
-        let num_tokens = row.iter().take_while(|&&target| target != IGNORED_TARGET).count();
-        assert!(row[num_tokens..].iter().all(|&target| target == IGNORED_TARGET));
-        assert!(num_tokens > 64 - 15 && text(&row[..num_tokens]).ends_with('\n'));
+    let batch = source(2).batch(0, 50, 64).unwrap();
+    for (inputs, targets) in batch.inputs.chunks(64).zip(batch.targets.chunks(64)) {
+        let last = targets.iter().rposition(|&target| target != IGNORED_TARGET).unwrap();
+        assert!(last + 1 > 64 - 15 && text(&targets[last..=last]) == "\n");
+        assert!(inputs.iter().skip(last + 2).all(|&input| input == i64::from(PAD_ID)));
     }
 }
 

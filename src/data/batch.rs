@@ -1,4 +1,4 @@
-//! A batch as the trainer takes it: inputs, and the tokens to predict. Owns the shape; what is in it is each source's business.
+//! A batch as the trainer takes it: inputs, and the tokens to predict. Owns the shape; each source owns what is in it.
 
 use crate::{Error, Result};
 
@@ -26,11 +26,6 @@ pub(super) struct Row {
 }
 
 impl Batch {
-    /// Number of targets that the loss looks at.
-    pub fn num_targets(&self) -> usize {
-        self.targets.iter().filter(|&&target| target != IGNORED_TARGET).count()
-    }
-
     /// Shifts rows of `seq_len + 1` tokens into inputs and targets.
     pub(super) fn from_rows(rows: &[Row], seq_len: usize) -> Result<Self> {
         let (mut inputs, mut targets) = (Vec::with_capacity(rows.len() * seq_len), Vec::with_capacity(rows.len() * seq_len));

@@ -1,5 +1,5 @@
 //! Whether the shards of a prepared directory are to the byte what was written: their hashes against those of the manifest, at once or by
-//! a thread beside the training. Owns the reading for that; where the files are, and what they should be, is the manifest's business.
+//! a thread beside the training. Owns the reading for that; the manifest says where the files are, and what they should be.
 
 use super::Prepared;
 use super::shards::{ShardRecord, damaged};
@@ -18,12 +18,7 @@ const PIECE_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// The user's: the first file that is not what was written. Ours: a disk that fails.
-pub(super) fn verify<'a>(
-    fs: &dyn FileSystem,
-    dir: &Path,
-    records: impl Iterator<Item = &'a ShardRecord>,
-    stop: &dyn Fn() -> bool,
-) -> Result<bool> {
+fn verify<'a>(fs: &dyn FileSystem, dir: &Path, records: impl Iterator<Item = &'a ShardRecord>, stop: &dyn Fn() -> bool) -> Result<bool> {
     let mut piece = vec![0; PIECE_BYTES];
     for record in records {
         let path = dir.join(&record.file);
@@ -46,6 +41,20 @@ pub(super) fn verify<'a>(
         }
     }
     Ok(true)
+}
+
+impl Prepared {
+    /// Reads every shard and compares its hash with the recorded one. False when `stop` says so before the end.
+    ///
+    /// # Errors
+    /// The user's: the first shard that is not what was written, by name.
+    pub fn verify(&self, stop: &dyn Fn() -> bool) -> Result<bool> {
+        self.verify_on(&DISK, stop)
+    }
+
+    pub(super) fn verify_on(&self, fs: &dyn FileSystem, stop: &dyn Fn() -> bool) -> Result<bool> {
+        verify(fs, self.dir(), self.all_shards(), stop)
+    }
 }
 
 /// A look at every byte of a prepared directory, by a thread that is started with the first question and ends with this value.

@@ -1,5 +1,5 @@
 //! Where token batches come from. Owns the order in which training sees its data, as pure functions of a seed and an index; what a
-//! problem is and which are held out is the business of `tasks`. Also the way of a text corpus to tokens:
+//! problem is and which are held out is left to `tasks`. Also the way of a text corpus to tokens:
 //! `documents` reads it, `prepare` makes `shards` of it, a [`Prepared`] directory holds them.
 
 mod arithmetic;
@@ -15,7 +15,7 @@ mod prepared;
 pub mod shards;
 mod windows;
 
-pub use arithmetic::{ArithmeticSource, Loss};
+pub use arithmetic::ArithmeticSource;
 pub use batch::{Batch, IGNORED_TARGET};
 pub use corpus::{Corpus, Fetched, read_tokenizer};
 pub use integrity::IntegrityCheck;

@@ -1,8 +1,7 @@
 //! A prepared directory: the shards of a corpus, its tokenizer, and the manifest `prepared.json` that is written last. Owns the manifest
-//! and what of the directory is checked before it is used; how it is made is the business of `prepare`.
+//! and what of the directory is checked before it is used; `prepare` makes it.
 
 use super::documents::{Skipped, Sources};
-use super::integrity;
 use super::shards::{PREPARE_AGAIN, ShardRecord, TokenShards};
 use crate::config::HeldOut;
 use crate::storage::{DISK, FileSystem, content_hash, read_capped, write_atomically};
@@ -21,9 +20,9 @@ const MAX_BYTES: u64 = 256 << 20;
 /// Which documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
-    /// Those that a model is trained with.
+    /// Documents that a model is trained with.
     Train,
-    /// Those that are held out.
+    /// Documents that are held out.
     Validation,
 }
 
@@ -129,19 +128,7 @@ impl Prepared {
         self.dir.join(TOKENIZER)
     }
 
-    /// Reads every shard and compares its hash with the recorded one. False when `stop` says so before the end.
-    ///
-    /// # Errors
-    /// The user's: the first shard that is not what was written, by name.
-    pub fn verify(&self, stop: &dyn Fn() -> bool) -> Result<bool> {
-        self.verify_on(&DISK, stop)
-    }
-
-    pub(super) fn verify_on(&self, fs: &dyn FileSystem, stop: &dyn Fn() -> bool) -> Result<bool> {
-        integrity::verify(fs, &self.dir, self.all_shards(), stop)
-    }
-
-    /// Those of both splits.
+    /// The shards of both splits.
     pub(super) fn all_shards(&self) -> impl Iterator<Item = &ShardRecord> {
         self.manifest.train.shards.iter().chain(&self.manifest.validation.shards)
     }

@@ -1,7 +1,7 @@
 //! The libtorch that training is built with: whether it is there, whole and of the right version, and whether it suits the GPU.
 
+use super::check::{Check, variable};
 use super::tools::version;
-use super::{Check, variable};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

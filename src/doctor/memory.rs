@@ -1,8 +1,8 @@
 //! Memory: what there is, within the limits that the system sets this process, against what the experiments need; and whether the
 //! system has large pages.
 
+use super::check::{Check, gigabytes};
 use super::processor::listed;
-use super::{Check, gigabytes};
 use crate::config::{Kernels, Overrides, load};
 use std::fs::read_to_string;
 use std::path::Path;
@@ -93,7 +93,7 @@ impl Memory {
     }
 }
 
-/// Of each experiment of the tree whose config can be read, the least first.
+/// The memory that each experiment needs, as far as its config can be read, the least first.
 fn needs(root: &Path, kernels: Kernels) -> Vec<(String, u64)> {
     let entries = std::fs::read_dir(root.join("experiments")).into_iter().flatten().flatten();
     let need = |entry: std::fs::DirEntry| {
@@ -106,7 +106,7 @@ fn needs(root: &Path, kernels: Kernels) -> Vec<(String, u64)> {
     needs
 }
 
-/// Of the second version of control groups, then of the first; those without a limit say `max`, or a number beyond any memory.
+/// The limit of the second version of control groups, else of the first; groups without one say `max`, or a number beyond any memory.
 fn container_limit() -> Option<(u64, Limit)> {
     let text = read_to_string("/sys/fs/cgroup/memory.max").or_else(|_| read_to_string("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
     Some((text.ok()?.trim().parse().ok()?, Limit::Container))

@@ -1,43 +1,20 @@
-//! What this machine has for this program, and what is wrong with it: one line a check, with what to type where something is. Here are a
-//! check's verdict and the list of all; each other file owns a group, which looks at the machine and then judges what was found, so that
+//! What this machine has for this program, and what is wrong with it: one line a check, with what to type where something is. Here is
+//! the list of all; `check` is one line, each other file owns a group, which looks at the machine and then judges what was found, so that
 //! every verdict can be had from facts made by hand.
 
+mod check;
 mod libtorch;
 mod memory;
 mod places;
 mod processor;
 mod tools;
 
+pub use check::{Check, Verdict};
+
 use crate::Result;
 use crate::report::{Emphasis, Styled};
 use serde::Serialize;
 use std::path::PathBuf;
-
-/// How a check came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// All is well.
-    Ok,
-    /// It works, but not as well as it could.
-    Warning,
-    /// Something will not work.
-    Error,
-}
-
-/// One line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// What was looked at.
-    pub name: &'static str,
-    /// How it came out.
-    pub verdict: Verdict,
-    /// What was found, as a sentence without its full stop.
-    pub finding: String,
-    /// What to type, if anything is to be done.
-    #[serde(rename = "type")]
-    pub cure: Option<String>,
-}
 
 /// All checks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -53,20 +30,6 @@ pub struct Surroundings {
     pub root: PathBuf,
     /// Where runs are written.
     pub runs_dir: PathBuf,
-}
-
-impl Check {
-    fn ok(name: &'static str, finding: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Ok, finding: finding.into(), cure: None }
-    }
-
-    fn warning(name: &'static str, finding: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Warning, finding: finding.into(), cure: Some(cure.into()) }
-    }
-
-    fn error(name: &'static str, finding: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Error, ..Self::warning(name, finding, cure) }
-    }
 }
 
 impl Diagnosis {
@@ -121,29 +84,9 @@ impl Diagnosis {
     }
 }
 
-impl Verdict {
-    fn shown(self) -> (&'static str, Emphasis) {
-        match self {
-            Self::Ok => ("ok", Emphasis::Good),
-            Self::Warning => ("warning", Emphasis::Warning),
-            Self::Error => ("error", Emphasis::Bad),
-        }
-    }
-}
-
 /// What other programs and files say may have line breaks and more.
 fn on_one_line(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
-}
-
-/// `22.9 GB`: sizes of memory and disks need no more digits.
-fn gigabytes(bytes: u64) -> String {
-    format!("{:.1} GB", bytes as f64 / 1e9)
-}
-
-/// A variable of the environment that says something.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where files go: space on the disk, the Hugging Face hub's cache, and whether runs can be written as safely as they are meant to be.
 
-use super::{Check, gigabytes};
+use super::check::{Check, gigabytes};
 use crate::data::hub::Environment;
 use crate::storage::{DISK, FileSystem, Lock, create_dir_durably, remove_tree, write_atomically};
 use crate::{Context, Result};

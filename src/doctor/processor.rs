@@ -1,7 +1,7 @@
 //! The processor: which kernels compute here in inference and in training and what it lacks for better ones, how many cores there are,
 //! and what waits actively on them.
 
-use super::{Check, variable};
+use super::check::{Check, variable};
 use crate::config::Kernels;
 use crate::ternary::kernels::Kernel;
 use std::collections::BTreeSet;

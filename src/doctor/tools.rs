@@ -1,6 +1,6 @@
 //! What builds the program and installs libtorch: Rust, a C and C++ compiler, Python with pip.
 
-use super::{Check, variable};
+use super::check::{Check, variable};
 use std::path::Path;
 use std::process::{Command, Stdio};
 

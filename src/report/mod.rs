@@ -22,6 +22,6 @@ pub use preparation::BytesProgress;
 pub use progress_bar::TrainingProgress;
 pub use status_view::{run_table, status_view};
 pub use styled::{Emphasis, Styled, stderr_has_colour, stdout_has_colour};
-pub use terminal::{peak_memory_bytes, run_binary, total_memory_bytes, without_controls, write_completions};
+pub use terminal::{peak_memory_bytes, run_binary, total_memory_bytes, without_controls};
 pub use units::bytes;
 pub use watch::{stdout_width, watch};

@@ -19,15 +19,6 @@ fn report(error: &Error) -> ExitCode {
     ExitCode::from(error.exit_status())
 }
 
-/// Prints the completion script of `command` for `shell` on stdout.
-pub fn write_completions(shell: clap_complete::Shell, command: &mut clap::Command) -> Result<ExitCode> {
-    let name = command.get_name().to_string();
-    let mut script = Vec::new();
-    clap_complete::generate(shell, command, name, &mut script);
-    std::io::stdout().write_all(&script)?;
-    Ok(ExitCode::SUCCESS)
-}
-
 /// `text` without what moves a terminal's cursor or sets its title, which what a model says must not do.
 pub fn without_controls(text: &str) -> String {
     text.chars().map(|character| if character.is_control() && !"\n\t".contains(character) { '\u{fffd}' } else { character }).collect()

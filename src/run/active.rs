@@ -1,9 +1,8 @@
 //! A run as the trainer holds it: locked, with its logs and checkpoints open for writing.
 
-use super::{CheckpointStore, Event, EventRow, RunDirectory, RunLogs};
+use super::{CheckpointStore, Event, EventRow, RunDirectory, RunLogs, unix_time};
 use crate::Result;
 use crate::storage::{AppendFile, FileSystem, Lock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The only writer of a run.
 pub struct ActiveRun<'fs> {
@@ -50,9 +49,4 @@ impl<'fs> ActiveRun<'fs> {
         let _ = self.messages.sync(); // For people only: no checkpoint waits for it.
         self.logs.sync()
     }
-}
-
-/// Seconds since 1970.
-pub fn unix_time() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }

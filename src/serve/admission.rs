@@ -1,7 +1,7 @@
 //! Who may be connected: how many at once, how many from one address, and who has to go when somebody new comes. A connection that only
 //! waits for its client, be it for a request or for the client to read an answer, gives way; one that is served does not.
 
-use super::lock;
+use crate::error::lock;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,6 @@
-//! A histogram in Prometheus' sense, of durations: how many were at most so many seconds long.
+//! A histogram in Prometheus' sense, of durations: how many lasted at most each number of seconds.
 
+use crate::error::lock;
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -27,14 +28,14 @@ impl Histogram {
     pub fn observe(&self, duration: Duration) {
         let seconds = duration.as_secs_f64();
         let place = self.bounds.iter().position(|&bound| seconds <= bound).unwrap_or(self.bounds.len());
-        let mut counts = super::lock(&self.counts);
+        let mut counts = lock(&self.counts);
         counts.by_bound[place] += 1;
         counts.sum += seconds;
     }
 
     /// Appends the samples of the metric `name`.
     pub fn write(&self, text: &mut String, name: &str) {
-        let counts = super::lock(&self.counts);
+        let counts = lock(&self.counts);
         let mut sum = 0;
         for (place, count) in counts.by_bound.iter().enumerate() {
             sum += count;

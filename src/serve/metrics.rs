@@ -2,7 +2,7 @@
 
 use super::admission::{ConnectionCounts, Phase};
 use super::histogram::Histogram;
-use super::lock;
+use crate::error::lock;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::sync::Mutex;

@@ -30,7 +30,6 @@ pub use server::Server;
 
 use crate::{Error, Result};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How a model is served.
@@ -112,9 +111,4 @@ impl ServeOptions {
         }
         Ok(())
     }
-}
-
-/// What a lock here guards stays whole when a holder panics.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,11 @@
 //! Tasks: problems and the check of an answer. The check is the metric of an evaluation and the reward of reinforcement learning. Owns
-//! which problems are held out of training; turning problems into token batches is the business of `data`.
+//! which problems are held out of training; `data` turns problems into token batches.
 
 pub mod arithmetic;
+mod question;
 
 pub use arithmetic::Arithmetic;
+pub use question::Question;
 
 use crate::Result;
 use crate::config::{ArithmeticConfig, DataConfig};
@@ -13,19 +15,6 @@ use crate::config::{ArithmeticConfig, DataConfig};
 pub enum Task {
     /// `a op b = c`.
     Arithmetic(Arithmetic),
-}
-
-/// One question of any task, as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    /// Answers are counted per group: `add`, `subtract` ...
-    pub group: &'static str,
-    /// What the model is given.
-    pub prompt: String,
-    /// What it should say, without surrounding spaces.
-    pub answer: String,
-    /// What stands after the prompt in training text, to the last character: the answer as it is written there.
-    pub completion: String,
 }
 
 impl Task {

@@ -1,6 +1,6 @@
-//! Learning a byte-level byte-pair tokenizer from documents. Owns how text is split before pairs are counted, and how much of a corpus
-//! is looked at; the counting is the `tokenizers` library's.
+//! Learning a byte-level byte-pair tokenizer from documents. Owns how much of a corpus is looked at, by which options; the counting is the `tokenizers` library's.
 
+use super::parting::PATTERN;
 use super::{HuggingFaceTokenizer, SPECIAL_TOKENS, Tokenizer};
 use crate::error::catch_panic;
 use crate::{Error, Result};
@@ -9,12 +9,6 @@ use tokenizers::pre_tokenizers::{byte_level::ByteLevel, sequence::Sequence, spli
 use tokenizers::{AddedToken, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, SplitDelimiterBehavior, Trainer};
 
 type LibraryError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Where words part, as in LLaMA 3: a word with the one sign or space before it; at most three digits, so that years and sums do not
-/// fill the vocabulary; line breaks with the signs before them; a run of spaces but for its last one, which is the next word's. GPT-2
-/// has numbers of any length, and a token for each width of indentation before each line's first word.
-pub(super) const PATTERN: &str =
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// Bytes of the largest sample that can be looked at; the library counts pairs in 31 bits, and no pair is in one byte of text twice.
 pub const LARGEST_SAMPLE: u64 = 1 << 30;
@@ -52,20 +46,29 @@ pub struct BytePairTraining {
     pub missing_tokens: usize,
 }
 
-/// Learns a tokenizer; the same text gives the same one.
-pub(super) fn train(documents: impl IntoIterator<Item = Result<impl AsRef<str>>>, options: &BytePairOptions) -> Result<BytePairTraining> {
-    options.validate()?;
-    let sample = Sample::collect(documents, options.largest_sample)?;
-    let learned = catch_panic(|| learn(options, &sample)).unwrap_or_else(|_| Err("the tokenizers library panicked".into()));
-    let learned = learned.map_err(|error| Error::ours(format!("training a tokenizer: {error}")))?;
-    let tokenizer = HuggingFaceTokenizer::from_json(&learned)?;
-    Ok(BytePairTraining {
-        missing_tokens: options.vocab_size.saturating_sub(tokenizer.vocab_size()),
-        tokenizer: Tokenizer::HuggingFace(tokenizer),
-        documents: sample.documents,
-        text_bytes: sample.text_bytes,
-        is_cut: sample.is_cut,
-    })
+impl Tokenizer {
+    /// Learns which bytes of `documents` to join into tokens: byte-level byte-pair encoding, which covers every text; the same text gives the
+    /// same tokenizer.
+    ///
+    /// # Errors
+    /// Those of `documents`, and options that contradict themselves.
+    pub fn train_byte_pair(
+        documents: impl IntoIterator<Item = Result<impl AsRef<str>>>,
+        options: &BytePairOptions,
+    ) -> Result<BytePairTraining> {
+        options.validate()?;
+        let sample = Sample::collect(documents, options.largest_sample)?;
+        let learned = catch_panic(|| learn(options, &sample)).unwrap_or_else(|_| Err("the tokenizers library panicked".into()));
+        let learned = learned.map_err(|error| Error::ours(format!("training a tokenizer: {error}")))?;
+        let tokenizer = HuggingFaceTokenizer::from_json(&learned)?;
+        Ok(BytePairTraining {
+            missing_tokens: options.vocab_size.saturating_sub(tokenizer.vocab_size()),
+            tokenizer: Tokenizer::HuggingFace(tokenizer),
+            documents: sample.documents,
+            text_bytes: sample.text_bytes,
+            is_cut: sample.is_cut,
+        })
+    }
 }
 
 impl BytePairOptions {

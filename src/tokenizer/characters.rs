@@ -1,7 +1,7 @@
 //! One token for each character of an alphabet, and its `tokenizer.json`: byte-pair encoding without merges, which is the same thing.
 //! Owns the order of ids; which characters an experiment needs is its task's business.
 
-use super::{SPECIAL_TOKENS, UNK_ID};
+use super::special::{SPECIAL_TOKENS, UNK_ID};
 use crate::{Context, Error, Result};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};

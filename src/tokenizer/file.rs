@@ -1,8 +1,8 @@
 //! A foreign `tokenizer.json` before the `tokenizers` library sees it. That library panics on some files, gives other ids than a file
 //! says, and obeys settings that would cut texts or make ids random: here such files become one clear error, such settings are dropped.
 
-use super::SPECIAL_TOKENS;
-use super::special::{SpecialIds, SpecialToken};
+use super::special::{SPECIAL_TOKENS, SpecialIds, SpecialToken};
+use crate::error::shortened;
 use crate::{Error, Result};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -27,7 +27,7 @@ pub(super) struct AddedToken {
 
 impl AddedToken {
     /// Marks it where it has a role, or the name of one that has: some files forget to.
-    pub(super) fn mark_special(&mut self, special_ids: SpecialIds) {
+    fn mark_special(&mut self, special_ids: SpecialIds) {
         self.is_special |= special_ids.contains(self.id) || is_control(&self.content);
     }
 
@@ -68,7 +68,8 @@ impl TokenizerFile {
         let mut added = added_tokens(&value["added_tokens"])?;
         let tokens = by_id(&vocabulary, &added)?;
         check_merges(&value["model"], &vocabulary)?;
-        let special_ids = SpecialIds::find(&value, &added);
+        let id_of = |name: &str| added.iter().find(|token| token.content == name).map(|token| token.id);
+        let special_ids = SpecialIds::find(&value, id_of);
         added.iter_mut().for_each(|token| token.mark_special(special_ids));
         tame(&mut value, &added);
         Ok(Some(Self { value, added, special_ids, tokens }))
@@ -114,7 +115,7 @@ fn id_of(value: &Value, place: impl FnOnce() -> String) -> Result<u32> {
     id.ok_or_else(|| wrong(format!("{} is {}, not an id", place(), shown(value))))
 }
 
-pub(super) fn added_tokens(value: &Value) -> Result<Vec<AddedToken>> {
+fn added_tokens(value: &Value) -> Result<Vec<AddedToken>> {
     let read = |(index, token): (usize, &Value)| {
         let is_set = |key: &str| token[key] == true;
         match token["content"].as_str() {
@@ -195,7 +196,7 @@ fn is_control(content: &str) -> bool {
 }
 
 /// Takes out what would cut or fill texts, make ids random or add tokens, and marks the special tokens that a file forgot to mark.
-pub(super) fn tame(value: &mut Value, added: &[AddedToken]) {
+fn tame(value: &mut Value, added: &[AddedToken]) {
     for key in ["truncation", "padding", "post_processor"] {
         value[key] = Value::Null;
     }
@@ -209,9 +210,5 @@ pub(super) fn tame(value: &mut Value, added: &[AddedToken]) {
 
 /// A value as JSON, cut when long.
 fn shown(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
+    shortened(&value.to_string())
 }

@@ -1,11 +1,11 @@
 //! A tokenizer out of a foreign `tokenizer.json`, run by the `tokenizers` library. Owns what that library must not do here: panic, take
-//! text for special tokens, or lose text without a word. What a file may hold is `file`'s business.
+//! text for special tokens, or lose text without a word. `file` owns what a file may hold.
 
-use super::file::TokenizerFile;
+use super::byte_level;
+use super::file::{AddedToken, TokenizerFile};
 use super::growth::Growth;
 use super::parting::{PIECE_BYTES, Parting};
 use super::special::{SpecialIds, SpecialToken};
-use super::{byte_level, in_batch, usual_file};
 use crate::error::catch_panic;
 use crate::{Error, Result};
 use serde::Deserialize;
@@ -64,15 +64,9 @@ impl HuggingFaceTokenizer {
 
     /// Reads a `tokenizer.json`; none for one of this program's character tokenizers.
     pub(super) fn unless_ours(text: &str) -> Result<Option<Self>> {
-        let usual = catch_panic(|| usual_file::read(text)).unwrap_or_default();
-        let (file, library) = match usual {
-            Some(read) => read,
-            None => {
-                let Some(file) = TokenizerFile::parse(text)? else { return Ok(None) };
-                let library = guarded(|| tokenizers::Tokenizer::deserialize(&file.value));
-                (file, library.map_err(|error| error.context("not a tokenizer.json"))?)
-            }
-        };
+        let Some(file) = TokenizerFile::parse(text)? else { return Ok(None) };
+        let library = guarded(|| tokenizers::Tokenizer::deserialize(&file.value));
+        let library = library.map_err(|error| error.context("not a tokenizer.json"))?;
         let growth = Growth::of_file(&file.value)?;
         let mut shared = Shared::new(text, library, &file, growth);
         shared.refuse_other_ids(&file)?;
@@ -215,7 +209,7 @@ impl Shared {
     fn new(text: &str, library: tokenizers::Tokenizer, file: &TokenizerFile, growth: Growth) -> Self {
         let value = &file.value;
         let is_byte_level = value["decoder"]["type"] == "ByteLevel" && value["normalizer"].is_null();
-        let is_plain = |token: &super::file::AddedToken| token.is_special || token.content.is_ascii() && !token.is_greedy;
+        let is_plain = |token: &AddedToken| token.is_special || token.content.is_ascii() && !token.is_greedy;
         let content = |token: &String| if is_byte_level { byte_level::bytes_of(token) } else { token.as_bytes().to_vec() };
         let token = |token: &String| Token { is_special: false, content: content(token).into() };
         let mut tokens: Vec<Token> = file.tokens.iter().map(token).collect();
@@ -235,7 +229,7 @@ impl Shared {
             json: text.to_owned(),
             library,
             special_ids: file.special_ids,
-            special_tokens: file.added.iter().filter(|token| token.is_special).map(super::file::AddedToken::to_special).collect(),
+            special_tokens: file.added.iter().filter(|token| token.is_special).map(AddedToken::to_special).collect(),
             parting,
             growth,
             longest,
@@ -298,6 +292,11 @@ fn guarded<T, E: fmt::Display>(body: impl FnOnce() -> std::result::Result<T, E>)
         Ok(made) => made.map_err(Error::input),
         Err(_) => Err(Error::input("the tokenizers library cannot take it")),
     }
+}
+
+/// Says which text of a batch an error is about.
+pub(super) fn in_batch(error: Error, index: usize) -> Error {
+    error.context(format!("text {index} of the batch"))
 }
 
 /// Two tokenizers are one when their files are.

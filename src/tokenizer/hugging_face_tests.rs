@@ -1,9 +1,7 @@
 //! Claims about foreign tokenizer files: the ids of published ones, what is refused, and text that looks like a special token.
 
 use crate::storage::{DISK, read_capped};
-use crate::tokenizer::file::TokenizerFile;
-use crate::tokenizer::{LARGEST_FILE, Tokenizer, usual_file};
-use serde::Deserialize;
+use crate::tokenizer::{LARGEST_FILE, Tokenizer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -139,73 +137,6 @@ fn added_tokens_in_an_order_that_the_library_would_number_differently_are_refuse
     let mut file = small();
     file["added_tokens"].as_array_mut().unwrap().swap(2, 3);
     assert!(refused(&file).contains("\"hello\" has id 15, but comes where 14 is due"));
-}
-
-/// The library's tokenizer and the rest of the file without its tables, by the detour of a tree of JSON.
-fn by_the_detour(text: &str) -> (String, TokenizerFile) {
-    let mut file = TokenizerFile::parse(text).unwrap().unwrap();
-    let library = tokenizers::Tokenizer::deserialize(&file.value).unwrap().to_string(false);
-    (file.value["model"]["vocab"], file.value["model"]["merges"]) = (json!({}), json!([]));
-    (library.unwrap(), file)
-}
-
-#[track_caller]
-fn assert_both_ways_are_one(text: &str) {
-    let (file, library) = usual_file::read(text).expect("a usual file");
-    let (expected_library, expected) = by_the_detour(text);
-    assert!(library.to_string(false).unwrap() == expected_library);
-    assert_eq!((file.value, file.special_ids, file.added), (expected.value, expected.special_ids, expected.added));
-    assert!(file.tokens == expected.tokens);
-}
-
-#[test]
-fn a_usual_file_gives_the_same_tokenizer_without_the_detour() {
-    assert_both_ways_are_one(&small().to_string());
-    let mut file = small();
-    file["model"]["merges"] = json!([["h", "e"], ["<", "/"]]);
-    file["model"]["vocab"]["</"] = json!(16);
-    file["added_tokens"] = json!([added(12, "</s>", true), added(13, "[FILL]", true), added(14, "a", false), added(15, "b", false)]);
-    assert_both_ways_are_one(&file.to_string());
-    for (key, value) in [
-        ("unk_token", json!("h")),
-        ("end_of_word_suffix", json!("</w>")),
-        ("fuse_unk", json!(true)),
-        ("byte_fallback", json!(true)),
-        ("ignore_merges", json!(true)),
-        ("merges", json!(["h e"])),
-    ] {
-        file["model"][key] = value;
-        assert_both_ways_are_one(&file.to_string());
-    }
-    let mut file = small();
-    (file["model"]["continuing_subword_prefix"], file["model"]["merges"]) = (json!("e"), json!([["h", "ee"]]));
-    (file["model"]["vocab"]["ee"], file["added_tokens"][3]) = (json!(15), added(16, "hello", false));
-    assert_both_ways_are_one(&file.to_string());
-    for name in ["dolma2", "gpt2", "phi-3"] {
-        let Some(path) = shared(&format!("tokenizers/{name}.json")) else { return };
-        assert_both_ways_are_one(&text_of(&path));
-    }
-}
-
-#[test]
-fn an_unusual_file_takes_the_detour() {
-    let unusual: [(&str, Value); 8] = [
-        ("/model/merges", json!([])),
-        ("/model/merges", json!(["h e", ["h", "e"]])),
-        ("/model/merges", json!(["#version: 0.2", "h e"])),
-        ("/model/type", Value::Null),
-        ("/model/type", json!("WordLevel")),
-        ("/model/vocab/h", json!(17)),
-        ("/model/continuing_subword_prefix", json!("##")),
-        ("/added_tokens", Value::Null),
-    ];
-    for (place, value) in unusual {
-        let mut file = small();
-        *file.pointer_mut(place).unwrap() = value;
-        assert!(usual_file::read(&file.to_string()).is_none(), "{place}");
-    }
-    let twice = small().to_string().replacen("\"vocab\":{", "\"vocab\":{\"h\":0,", 1);
-    assert!(usual_file::read(&twice).is_none());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Text to token ids and back. Owns the closed set of tokenizers and the Hugging Face `tokenizer.json` that each is saved as; which
-//! alphabet a task needs is the task's business, and which tokenizer an experiment takes is its config's.
+//! Text to token ids and back. Owns the closed set of tokenizers and the Hugging Face `tokenizer.json` that each is saved as; a
+//! task knows its alphabet, and an experiment's config says which tokenizer it takes.
 
 mod byte_level;
 mod byte_pair;
@@ -12,37 +12,25 @@ mod parting;
 mod special;
 mod stream;
 mod template;
-mod usual_file;
 
 pub use byte_pair::{BytePairOptions, BytePairTraining, LARGEST_SAMPLE};
 pub use characters::{CharacterTokenizer, LARGEST_ALPHABET};
 pub use file::LARGEST_FILE;
 pub use ggml::{GgmlVocabulary, TokenKind, VocabularyModel};
 pub use hugging_face::HuggingFaceTokenizer;
-pub use special::SpecialToken;
+pub use special::{BOS_ID, EOS_ID, PAD_ID, SPECIAL_TOKENS, SpecialToken, UNK_ID};
 pub use stream::Stream;
 pub use template::{ChatTemplate, Message};
 
 use crate::Result;
-
-/// Id of the token that fills a row up, in the tokenizers that are made here; the loss never looks at it.
-pub const PAD_ID: u32 = 0;
-/// Id of the token that opens a text, in the tokenizers that are made here.
-pub const BOS_ID: u32 = 1;
-/// Id of the token that ends a text, in the tokenizers that are made here.
-pub const EOS_ID: u32 = 2;
-/// Id that stands for text outside the vocabulary, in the tokenizers that are made here. No `encode` of theirs makes it; other readers
-/// of the `tokenizer.json` may.
-pub const UNK_ID: u32 = 3;
-/// The special tokens of the tokenizers that are made here; the position of each is its id.
-pub const SPECIAL_TOKENS: [&str; 4] = ["<pad>", "<bos>", "<eos>", "<unk>"];
+use hugging_face::in_batch;
 
 /// How text becomes token ids and back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tokenizer {
     /// One token for each character of an alphabet.
     Characters(CharacterTokenizer),
-    /// Any other `tokenizer.json`, whoever wrote it.
+    /// Any other `tokenizer.json`.
     HuggingFace(HuggingFaceTokenizer),
 }
 
@@ -72,17 +60,6 @@ impl Tokenizer {
     /// Those of `documents`, and more than [`LARGEST_ALPHABET`] characters.
     pub fn characters_of(documents: impl IntoIterator<Item = Result<impl AsRef<str>>>) -> Result<Self> {
         CharacterTokenizer::of_documents(documents).map(Self::Characters)
-    }
-
-    /// Learns which bytes of `documents` to join into tokens: byte-level byte-pair encoding, which covers every text.
-    ///
-    /// # Errors
-    /// Those of `documents`, and options that contradict themselves.
-    pub fn train_byte_pair(
-        documents: impl IntoIterator<Item = Result<impl AsRef<str>>>,
-        options: &BytePairOptions,
-    ) -> Result<BytePairTraining> {
-        byte_pair::train(documents, options)
     }
 
     /// Reads a `tokenizer.json`: one that [`Tokenizer::to_json`] wrote, or any other.
@@ -138,11 +115,6 @@ impl Tokenizer {
     /// The text of `ids`. Special, reserved and unknown ids add nothing; bytes that are no UTF-8 become U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
         either!(self, tokenizer => tokenizer.decode(ids))
-    }
-
-    /// Decodes ids one at a time, never half a character.
-    pub fn stream(&self) -> Stream<'_> {
-        Stream::new(self)
     }
 
     /// Number of ids, special and reserved ones included: the largest id and one more.
@@ -212,9 +184,4 @@ impl Tokenizer {
     pub fn filler_id(&self) -> u32 {
         self.pad_id().or(self.eos_id()).unwrap_or(0)
     }
-}
-
-/// Says which text of a batch an error is about.
-fn in_batch(error: crate::Error, index: usize) -> crate::Error {
-    error.context(format!("text {index} of the batch"))
 }

@@ -1,9 +1,14 @@
 //! A long text in pieces whose ids, one after another, are those of the text: what the `tokenizers` library takes of memory grows with
 //! the text that it is given. Owns where a text may be parted, which depends on the tokenizer.
 
-use super::byte_pair::PATTERN;
 use super::file::TokenizerFile;
 use serde_json::{Value, json};
+
+/// Where words part, as in LLaMA 3: a word with the one sign or space before it; at most three digits, so that years and sums do not
+/// fill the vocabulary; line breaks with the signs before them; a run of spaces but for its last one, which is the next word's. GPT-2
+/// has numbers of any length, and a token for each width of indentation before each line's first word.
+pub(super) const PATTERN: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// A text of more bytes is parted.
 pub(super) const PIECE_BYTES: usize = 1 << 18;

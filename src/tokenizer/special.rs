@@ -1,9 +1,20 @@
-//! Which tokens of a foreign `tokenizer.json` fill up, open and end a text: what its template says, else the names that are usual.
+//! The tokens that text never becomes: those of the tokenizers that are made here, and which of a foreign `tokenizer.json` fill up, open and
+//! end a text: what its template says, else the names that are usual.
 
-use super::SPECIAL_TOKENS;
-use super::file::AddedToken;
 use serde_json::Value;
 use std::sync::LazyLock;
+
+/// Id of the token that fills a row up, in the tokenizers that are made here; the loss never looks at it.
+pub const PAD_ID: u32 = 0;
+/// Id of the token that opens a text, in the tokenizers that are made here.
+pub const BOS_ID: u32 = 1;
+/// Id of the token that ends a text, in the tokenizers that are made here.
+pub const EOS_ID: u32 = 2;
+/// Id that stands for text outside the vocabulary, in the tokenizers that are made here. No `encode` of theirs makes it; other readers
+/// of the `tokenizer.json` may.
+pub const UNK_ID: u32 = 3;
+/// The special tokens of the tokenizers that are made here; the position of each is its id.
+pub const SPECIAL_TOKENS: [&str; 4] = ["<pad>", "<bos>", "<eos>", "<unk>"];
 
 // In order of preference: where a file has several, the one that was added for pre-training comes first.
 const PAD_NAMES: [&str; 7] = ["<pad>", "<|pad|>", "<|finetune_right_pad_id|>", "<|padding|>", "[PAD]", "<PAD>", "<｜▁pad▁｜>"];
@@ -23,7 +34,7 @@ pub struct SpecialToken {
     pub strips_right: bool,
 }
 
-/// Those of the tokenizers whose tokens are characters.
+/// The special tokens of the tokenizers whose tokens are characters.
 pub(super) fn of_characters() -> &'static [SpecialToken] {
     static TOKENS: LazyLock<Vec<SpecialToken>> = LazyLock::new(|| {
         let token =
@@ -47,17 +58,16 @@ pub struct SpecialIds {
 }
 
 impl SpecialIds {
-    /// Those of the file `value` among the tokens that it adds to its vocabulary; a mere word of the vocabulary, which text can hold,
-    /// has no role.
-    pub(super) fn find(value: &Value, added: &[AddedToken]) -> Self {
-        let id_of = |name: &str| added.iter().find(|token| token.content == name).map(|token| token.id);
+    /// The ids of the file `value`; `id_of` finds a token by its name among those that the file adds to its vocabulary, since a mere word of
+    /// the vocabulary, which text can hold, has no role.
+    pub(super) fn find(value: &Value, id_of: impl Fn(&str) -> Option<u32>) -> Self {
         let first_of = |names: &[&str]| names.iter().find_map(|name| id_of(name));
         let (opening, ending) = template(&value["post_processor"]);
         Self {
             pad: first_of(&PAD_NAMES).or_else(|| id_of(value["padding"]["pad_token"].as_str()?)),
-            bos: opening.and_then(id_of).or_else(|| first_of(&BOS_NAMES)),
-            opening: opening.and_then(id_of),
-            eos: ending.and_then(id_of).or_else(|| first_of(&EOS_NAMES)),
+            bos: opening.and_then(&id_of).or_else(|| first_of(&BOS_NAMES)),
+            opening: opening.and_then(&id_of),
+            eos: ending.and_then(&id_of).or_else(|| first_of(&EOS_NAMES)),
         }
     }
 

@@ -23,8 +23,15 @@ enum Pending {
     Tokens { ids: Vec<u32>, num_shown: usize },
 }
 
+impl Tokenizer {
+    /// Decodes ids one at a time, never half a character.
+    pub fn stream(&self) -> Stream<'_> {
+        Stream::new(self)
+    }
+}
+
 impl<'a> Stream<'a> {
-    pub(super) fn new(tokenizer: &'a Tokenizer) -> Self {
+    fn new(tokenizer: &'a Tokenizer) -> Self {
         let pending = match tokenizer {
             Tokenizer::Characters(_) => Pending::Nothing,
             Tokenizer::HuggingFace(foreign) if foreign.is_byte_level() => Pending::Bytes(Vec::new()),

@@ -1,7 +1,7 @@
 //! Whether a run may go on as it is asked to: what the state in its checkpoints depends on must be what it was, whether a flag changes it
 //! or a hand in config.yaml.
 
-use super::save::EXPERIMENT;
+use super::constants::EXPERIMENT;
 use crate::config::{Experiment, Overrides, resolve};
 use crate::run::{Checkpoint, Fingerprints, Manifest, RunDirectory};
 use crate::storage::{FileSystem, content_hash};

@@ -1,10 +1,11 @@
 //! From an experiment to a trainer: a new run, or an old one that goes on. Config and manifest are on disk before anything slow.
 
+use super::constants::Constants;
 use super::continuity::{compare_by_hand, refuse_other_data, refuse_other_experiment, refuse_other_state};
 use super::network::Network;
 use super::peak::peak_of;
 use super::plan::Plan;
-use super::save::{Constants, switch_step};
+use super::save::switch_step;
 use super::trainer::{Ending, Trainer};
 use crate::config::{Experiment, Overrides, Resolved, resolve};
 use crate::error::Fault;

@@ -3,6 +3,7 @@
 
 pub mod check_gpu;
 mod codes;
+mod constants;
 mod continuity;
 mod evaluation;
 mod late;
@@ -18,6 +19,7 @@ mod save;
 mod step;
 mod trainer;
 
+pub use constants::ending_ids;
 pub use evaluation::evaluate_questions;
 pub use launch::{Launch, initial_weights};
 pub use network::Network;
@@ -25,6 +27,5 @@ pub use objective::Objective;
 pub use peak::peak_of;
 pub use plan::Plan;
 pub use pretrain::{HeldOutText, Pretraining, TextPretraining};
-pub use save::ending_ids;
 pub use step::{LaunchedStep, StepNumbers, StepOutcome, launch_step, next_token_loss, take_step};
 pub use trainer::{Ending, Trainer};

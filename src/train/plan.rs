@@ -1,8 +1,8 @@
 //! What an experiment means before there are tensors: its tokenizer, its objective, and the files that every checkpoint shares.
 
+use super::constants::{Constants, ending_ids};
 use super::objective::Objective;
 use super::pretrain::{Pretraining, TextPretraining};
-use super::save::{Constants, ending_ids};
 use crate::Result;
 use crate::config::{DataConfig, Experiment};
 use crate::data::{Corpus, read_tokenizer};

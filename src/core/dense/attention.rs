@@ -3,10 +3,9 @@
 //! read from the cache for all queries (FlashAttention, Dao et al. 2022). A query's result depends on its own positions alone, not on which
 //! queries are beside it.
 
-use super::level::{Level, Work};
-use super::number::{LANES, Number};
+use super::level::Work;
 use super::rows::{ROWS, dots, four, rest};
-use super::simd::Simd;
+use super::simd::{LANES, Lane, Simd};
 
 /// Positions whose scores are computed before their values are read.
 const BLOCK: usize = 32;
@@ -27,7 +26,7 @@ pub struct Memory<'a, T> {
 pub struct Query<'a> {
     /// As wide as the parts of the keys.
     pub parts: [&'a [f32]; 2],
-    /// It sees the first so many positions.
+    /// The number of positions that it sees, the first ones.
     pub positions: usize,
     /// Where its result begins.
     pub out: usize,
@@ -36,21 +35,13 @@ pub struct Query<'a> {
 /// The most queries of a call.
 pub const MOST_QUERIES: usize = 64;
 
-/// `out[query.out..] = Σ softmax(scale · query · keys[i]) · values[i]` over the positions of each query, `width` numbers wide.
-///
-/// # Panics
-/// With more than [`MOST_QUERIES`], a query that sees no position or more than there are, or other widths.
-pub fn attend<T: Number>(level: Level, memory: Memory<'_, T>, queries: &[Query<'_>], scale: f32, width: usize, out: &mut [f32]) {
-    T::attend(level, Attend { memory, queries, scale, width, out });
-}
-
-/// What [`attend`] is asked for.
+/// What [`super::attend`] is asked for.
 pub struct Attend<'a, T> {
-    memory: Memory<'a, T>,
-    queries: &'a [Query<'a>],
-    scale: f32,
-    width: usize,
-    out: &'a mut [f32],
+    pub(super) memory: Memory<'a, T>,
+    pub(super) queries: &'a [Query<'a>],
+    pub(super) scale: f32,
+    pub(super) width: usize,
+    pub(super) out: &'a mut [f32],
 }
 
 /// The softmax of a query so far.
@@ -63,7 +54,7 @@ struct Softmax {
 /// Scores of a block's positions, then their weights.
 type Scores = [f32; BLOCK];
 
-impl<T: Number> Work for Attend<'_, T> {
+impl<T: Lane> Work for Attend<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -93,7 +84,7 @@ impl<T: Number> Work for Attend<'_, T> {
     }
 }
 
-impl<T: Number> Attend<'_, T> {
+impl<T: Lane> Attend<'_, T> {
     /// Adds `count` positions from `start` on to some queries; gives how many queries.
     #[inline(always)]
     fn add_block<S: Simd, const QUERIES: usize>(
@@ -191,7 +182,7 @@ impl Softmax {
 /// `out = out · shrink + Σ weights[i] · values[i]` for `VECTORS` vectors from `column` on; gives how many columns.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn add_values<S: Simd, T: Number, const QUERIES: usize, const VECTORS: usize>(
+fn add_values<S: Simd, T: Lane, const QUERIES: usize, const VECTORS: usize>(
     simd: S,
     weights: &[Scores; QUERIES],
     shrinks: &[f32; QUERIES],
@@ -233,7 +224,7 @@ fn add_values<S: Simd, T: Number, const QUERIES: usize, const VECTORS: usize>(
 /// [`add_values`] for the columns behind the last whole vector.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn add_rest<S: Simd, T: Number, const QUERIES: usize>(
+fn add_rest<S: Simd, T: Lane, const QUERIES: usize>(
     simd: S,
     weights: &[Scores; QUERIES],
     shrinks: &[f32; QUERIES],

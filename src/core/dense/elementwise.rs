@@ -1,8 +1,7 @@
 //! What is computed number by number between products: norms and gates. A number that is not finite stays so.
 
 use super::level::{Level, Work};
-use super::number::LANES;
-use super::simd::Simd;
+use super::simd::{LANES, Simd};
 
 /// `row = row / sqrt(mean(row²) + eps) · weight`, with a weight for each number.
 pub fn rms_norm(level: Level, row: &mut [f32], weight: &[f32], eps: f32) {

@@ -3,10 +3,8 @@
 
 use super::level::{Level, Work};
 use super::rows::{ROWS, places};
-use super::simd::Simd;
+use super::simd::{CODES, Simd};
 
-/// Codes of a vector.
-pub(super) const CODES: usize = 32;
 /// Bytes between what is multiplied and what is asked for ahead: hardware alone stops at the end of a page.
 const AHEAD: usize = 2048;
 

@@ -5,6 +5,7 @@ mod attention;
 mod elementwise;
 mod int8;
 mod level;
+mod narrow;
 mod number;
 mod rows;
 mod simd;
@@ -13,9 +14,9 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use attention::{MOST_QUERIES, Memory, Query, attend};
+pub use attention::{MOST_QUERIES, Memory, Query};
 pub use elementwise::{rms_norm, silu_gate, squared_relu_gate};
 pub use int8::{Int16Rows, int8_products};
 pub use level::Level;
-pub use number::{Bf16, Number, add_scaled, dot, f16_to_f32};
-pub use rows::products;
+pub use narrow::{Bf16, f16_to_f32};
+pub use number::{Number, add_scaled, attend, dot, products};

@@ -1,26 +1,36 @@
-//! Number types of files, heads and caches, and plain sums over them.
+//! The number types of files, heads and caches, and what is computed over each: products, attention, plain sums.
 
-use super::attention::Attend;
+use super::attention::{Attend, Memory, Query};
 use super::level::Level;
+use super::narrow::Bf16;
 use super::rows::Products;
-use super::simd::Simd;
-
-/// Numbers of a vector.
-pub(super) const LANES: usize = 16;
+use super::simd::{LANES, Lane};
 
 /// A number that is kept narrow and computed with in float32.
-pub trait Number: Copy + Default + Send + Sync {
+pub trait Number: Lane {
     fn to_f32(self) -> f32;
     fn from_f32(number: f32) -> Self;
-    /// 16 of them as a vector.
-    fn load<S: Simd>(simd: S, numbers: &[Self; LANES]) -> S::Vector;
-    /// See [`super::products`].
+    /// See [`products`].
     fn products(level: Level, products: Products<'_, Self>);
-    /// See [`super::attend`].
+    /// See [`attend`].
     fn attend(level: Level, attend: Attend<'_, Self>);
 }
 
-/// Methods of a type that are compiled here for all processors, and not in each crate that calls [`super::products`].
+/// `out[j, i] = Σ_k matrix[j, k] · activations[i, k]`: `out` is `[rows, tokens]`, `matrix` `[rows, columns]`, `activations` `[tokens,
+/// columns]`. The order of the sums depends on `columns` alone. Lengths that do not fit compute less.
+pub fn products<T: Number>(level: Level, matrix: &[T], activations: &[f32], columns: usize, out: &mut [f32]) {
+    T::products(level, Products { matrix, activations, columns, out });
+}
+
+/// `out[query.out..] = Σ softmax(scale · query · keys[i]) · values[i]` over the positions of each query, `width` numbers wide.
+///
+/// # Panics
+/// With more than [`super::MOST_QUERIES`], a query that sees no position or more than there are, or other widths.
+pub fn attend<T: Number>(level: Level, memory: Memory<'_, T>, queries: &[Query<'_>], scale: f32, width: usize, out: &mut [f32]) {
+    T::attend(level, Attend { memory, queries, scale, width, out });
+}
+
+/// Methods of a type that are compiled here for all processors, and not in each crate that calls [`products`].
 macro_rules! compiled_here {
     () => {
         fn products(level: Level, products: Products<'_, Self>) {
@@ -42,11 +52,6 @@ impl Number for f32 {
         number
     }
 
-    #[inline(always)]
-    fn load<S: Simd>(simd: S, numbers: &[f32; LANES]) -> S::Vector {
-        simd.load(numbers)
-    }
-
     compiled_here!();
 }
 
@@ -56,25 +61,15 @@ impl Number for i8 {
         f32::from(self)
     }
 
-    /// Of numbers that a code of 8 bits is near.
+    /// For numbers that a code of 8 bits is near.
     fn from_f32(number: f32) -> Self {
         // Adding this leaves no bits for fractions, and rounds half to even, without a call of the library on processors before SSE 4.1.
         const WHOLE: f32 = 12_582_912.0;
         ((number + WHOLE) - WHOLE) as i8
     }
 
-    #[inline(always)]
-    fn load<S: Simd>(simd: S, numbers: &[i8; LANES]) -> S::Vector {
-        simd.load_i8(numbers)
-    }
-
     compiled_here!();
 }
-
-/// The upper half of a float32.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, bytemuck::Zeroable, bytemuck::Pod)]
-#[repr(transparent)]
-pub struct Bf16(pub u16);
 
 impl Number for Bf16 {
     fn to_f32(self) -> f32 {
@@ -90,23 +85,7 @@ impl Number for Bf16 {
         }
     }
 
-    #[inline(always)]
-    fn load<S: Simd>(simd: S, numbers: &[Bf16; LANES]) -> S::Vector {
-        simd.load_bf16(numbers)
-    }
-
     compiled_here!();
-}
-
-/// IEEE half precision, exactly.
-pub fn f16_to_f32(bits: u16) -> f32 {
-    let (sign, exponent, fraction) = (u32::from(bits >> 15) << 31, u32::from(bits >> 10 & 0x1f), u32::from(bits & 0x3ff));
-    let magnitude = match exponent {
-        0 => (fraction as f32 * 2f32.powi(-24)).to_bits(),
-        0x1f => 0xff << 23 | fraction << 13,
-        _ => (exponent + 112) << 23 | fraction << 13,
-    };
-    f32::from_bits(sign | magnitude)
 }
 
 /// `Σ left[i] · right[i]` over equal lengths, in an order that depends on the length alone.
@@ -144,16 +123,6 @@ fn total(mut sums: [f32; LANES]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn half_precision_is_read_exactly() {
-        let known = [(0x0000, 0.0), (0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 5.960_464_5e-8), (0x3555, 0.333_251_95)];
-        for (bits, number) in known {
-            assert_eq!(f16_to_f32(bits), number, "{bits:#06x}");
-        }
-        assert_eq!(f16_to_f32(0x8000).to_bits(), (-0f32).to_bits());
-        assert!(f16_to_f32(0x7c00).is_infinite() && f16_to_f32(0x7e01).is_nan());
-    }
 
     #[test]
     fn bfloat16_rounds_half_to_even_and_reads_back_exactly() {

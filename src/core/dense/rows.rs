@@ -1,8 +1,7 @@
 //! Rows of a matrix times rows of activations: what a head computes, and how queries meet keys.
 
-use super::level::{Level, Work};
-use super::number::{LANES, Number};
-use super::simd::Simd;
+use super::level::Work;
+use super::simd::{LANES, Lane, Simd};
 
 /// Matrix rows that are read side by side.
 pub(super) const ROWS: usize = 4;
@@ -11,21 +10,15 @@ const AHEAD: usize = 4096;
 /// Bytes that memory delivers at once.
 const LINE: usize = 64;
 
-/// `out[j, i] = Σ_k matrix[j, k] · activations[i, k]`: `out` is `[rows, tokens]`, `matrix` `[rows, columns]`, `activations` `[tokens,
-/// columns]`. The order of the sums depends on `columns` alone. Lengths that do not fit compute less.
-pub fn products<T: Number>(level: Level, matrix: &[T], activations: &[f32], columns: usize, out: &mut [f32]) {
-    T::products(level, Products { matrix, activations, columns, out });
-}
-
-/// What [`products`] is asked for.
+/// What [`super::products`] is asked for.
 pub struct Products<'a, T> {
-    matrix: &'a [T],
-    activations: &'a [f32],
-    columns: usize,
-    out: &'a mut [f32],
+    pub(super) matrix: &'a [T],
+    pub(super) activations: &'a [f32],
+    pub(super) columns: usize,
+    pub(super) out: &'a mut [f32],
 }
 
-impl<T: Number> Work for Products<'_, T> {
+impl<T: Lane> Work for Products<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -72,11 +65,7 @@ fn put<const TOKENS: usize>(places: [usize; ROWS], out: &mut [f32], tokens: usiz
 
 /// The products of four rows with some others, all equally long.
 #[inline(always)]
-pub(super) fn dots<S: Simd, T: Number, const OTHERS: usize>(
-    simd: S,
-    rows: [&[T]; ROWS],
-    others: [&[f32]; OTHERS],
-) -> [[f32; ROWS]; OTHERS] {
+pub(super) fn dots<S: Simd, T: Lane, const OTHERS: usize>(simd: S, rows: [&[T]; ROWS], others: [&[f32]; OTHERS]) -> [[f32; ROWS]; OTHERS] {
     let mut sums = [[simd.splat(0.0); ROWS]; OTHERS];
     let chunks = four(|row| rows[row].as_chunks::<LANES>().0);
     let count = chunks[0].len();
@@ -108,7 +97,7 @@ fn add_products<S: Simd>(simd: S, sums: &mut [S::Vector; ROWS], rows: [S::Vector
 
 /// 16 numbers of a row, and memory a page further asked for.
 #[inline(always)]
-fn ahead<S: Simd, T: Number>(simd: S, chunks: &[[T; LANES]], at: usize) -> S::Vector {
+fn ahead<S: Simd, T: Lane>(simd: S, chunks: &[[T; LANES]], at: usize) -> S::Vector {
     if at.is_multiple_of(LINE / size_of::<[T; LANES]>()) {
         simd.prefetch(chunks[at].as_ptr().cast::<u8>().wrapping_add(AHEAD));
     }
@@ -117,7 +106,7 @@ fn ahead<S: Simd, T: Number>(simd: S, chunks: &[[T; LANES]], at: usize) -> S::Ve
 
 /// What the last vector of a row leaves over, and zeros.
 #[inline(always)]
-pub(super) fn rest<S: Simd, T: Number>(simd: S, row: &[T]) -> S::Vector {
+pub(super) fn rest<S: Simd, T: Lane>(simd: S, row: &[T]) -> S::Vector {
     let mut numbers = [T::default(); LANES];
     numbers.iter_mut().zip(row.as_chunks::<LANES>().1).for_each(|(number, stored)| *number = *stored);
     T::load(simd, &numbers)

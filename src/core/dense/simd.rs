@@ -1,11 +1,15 @@
 //! Sixteen float32 numbers side by side, on whatever a processor has for them. Algorithms are written once, over [`Simd`]; every
 //! implementation adds and multiplies the same numbers in the same order, and differs in whether a product is rounded before it is added.
 
-use super::int8::CODES;
-use super::number::{Bf16, LANES};
+use super::narrow::Bf16;
 use std::array::from_fn;
 
-/// Instructions that work on vectors of 16 numbers. Whoever has a value of such a type runs on a processor that has them.
+/// Numbers of a vector.
+pub(super) const LANES: usize = 16;
+/// Codes of 8 bits that are multiplied at a time.
+pub(super) const CODES: usize = 32;
+
+/// Instructions that work on vectors of 16 numbers. A value of such a type is proof that the processor has them.
 pub trait Simd: Copy {
     /// 16 numbers.
     type Vector: Copy;
@@ -37,7 +41,7 @@ pub trait Simd: Copy {
     /// Asks for the memory at `address` ahead of its use; any address will do.
     fn prefetch<T>(self, address: *const T);
 
-    /// Of each vector, the sum of its numbers in the order of [`total`].
+    /// The sum of each vector's numbers, in the order of [`total`].
     fn totals(self, vectors: [Self::Vector; 4]) -> [f32; 4] {
         vectors.map(|vector| total(&self.numbers(vector)))
     }
@@ -64,6 +68,33 @@ pub trait Simd: Copy {
             sum = self.multiply_add(sum, rest, self.splat(factor));
         }
         self.scale_by_powers(sum, powers)
+    }
+}
+
+/// A number that vectors are loaded from.
+pub trait Lane: Copy + Default + Send + Sync {
+    /// 16 of them as a vector.
+    fn load<S: Simd>(simd: S, numbers: &[Self; LANES]) -> S::Vector;
+}
+
+impl Lane for f32 {
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, numbers: &[f32; LANES]) -> S::Vector {
+        simd.load(numbers)
+    }
+}
+
+impl Lane for i8 {
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, numbers: &[i8; LANES]) -> S::Vector {
+        simd.load_i8(numbers)
+    }
+}
+
+impl Lane for Bf16 {
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, numbers: &[Bf16; LANES]) -> S::Vector {
+        simd.load_bf16(numbers)
     }
 }
 

@@ -1,9 +1,8 @@
 //! Every vector type computes what plain sums in float64 do, for all widths, and a result does not depend on its neighbours.
 
 use super::level::{Level, Work};
-use super::number::{Bf16, LANES, Number};
-use super::simd::Simd;
-use super::{Int16Rows, Memory, Query, attend, int8_products, products, rms_norm, silu_gate, squared_relu_gate};
+use super::simd::{LANES, Simd};
+use super::{Bf16, Int16Rows, Memory, Number, Query, attend, int8_products, products, rms_norm, silu_gate, squared_relu_gate};
 use crate::random::Random;
 
 /// Numbers between -1 and 1 that bfloat16 has exactly.

@@ -1,9 +1,8 @@
 //! x86-64: AVX2 with FMA, two registers a vector, and AVX-512, one. Unsafe, since these instructions are not on every processor: values of
 //! these types are made only where they are (`Level`).
 
-use super::int8::CODES;
-use super::number::{Bf16, LANES};
-use super::simd::Simd;
+use super::narrow::Bf16;
+use super::simd::{CODES, LANES, Simd};
 use std::arch::x86_64::*;
 
 /// A processor with AVX2 and FMA.

@@ -2,7 +2,7 @@
 //! the fast form of it, packed matrices (`matrix`) times 8-bit activations (`int8_rows`, `multiply`) on a pool of `threads`.
 //!
 //! Everything is float32, half-to-even and free of libtorch; the reference is what faster implementations are compared with, here and in
-//! the training half. Which quantizer a model uses is the business of `config`; the quantizer `none` has no code here, since it changes
+//! the training half. `config` says which quantizer a model uses; the quantizer `none` has no code here, since it changes
 //! nothing.
 
 pub mod activations;
@@ -16,6 +16,7 @@ mod mean;
 pub mod multiply;
 pub mod packing;
 pub mod product;
+mod quantize;
 pub mod statistics;
 pub mod threads;
 pub mod weights;

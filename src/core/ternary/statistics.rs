@@ -1,4 +1,4 @@
-//! What the codes of a matrix look like while it trains: the share of each code, and the share that changed.
+//! What the codes of a matrix look like: the share of each.
 
 use crate::{Error, Result};
 
@@ -18,29 +18,11 @@ pub struct CodeShares {
 /// # Errors
 /// No code at all.
 pub fn code_shares(codes: &[i8]) -> Result<CodeShares> {
-    require_codes(codes)?;
-    let share = |sign: i8| codes.iter().filter(|code| code.signum() == sign).count() as f64 / codes.len() as f64;
-    Ok(CodeShares { negative: share(-1), zero: share(0), positive: share(1) })
-}
-
-/// The share of positions whose codes differ, 0 to 1.
-///
-/// # Errors
-/// No code at all, or different lengths.
-pub fn flipped_share(before: &[i8], after: &[i8]) -> Result<f64> {
-    require_codes(before)?;
-    if before.len() != after.len() {
-        return Err(Error::ours(format!("{} codes cannot be compared with {}: not the same matrix", before.len(), after.len())));
-    }
-    let num_flipped = before.iter().zip(after).filter(|(before, after)| before != after).count();
-    Ok(num_flipped as f64 / before.len() as f64)
-}
-
-fn require_codes(codes: &[i8]) -> Result<()> {
     if codes.is_empty() {
         return Err(Error::ours("a matrix without codes has no shares"));
     }
-    Ok(())
+    let share = |sign: i8| codes.iter().filter(|code| code.signum() == sign).count() as f64 / codes.len() as f64;
+    Ok(CodeShares { negative: share(-1), zero: share(0), positive: share(1) })
 }
 
 #[cfg(test)]
@@ -54,15 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn flips_count_every_kind_of_change_once() {
-        assert_eq!(flipped_share(&[-1, 0, 1, 1], &[1, 0, 0, 1]).unwrap(), 0.5);
-        assert_eq!(flipped_share(&[-1, 0, 1], &[-1, 0, 1]).unwrap(), 0.0);
-    }
-
-    #[test]
-    fn nothing_and_other_lengths_have_no_shares() {
+    fn nothing_has_no_shares() {
         assert!(code_shares(&[]).is_err());
-        assert!(flipped_share(&[], &[]).is_err());
-        assert!(flipped_share(&[1], &[1, 0]).is_err());
     }
 }

@@ -3,6 +3,7 @@
 //! belongs to the callers. Unsafe for one thing, which scoped threads do by being started each time: to lend a closure to threads that
 //! outlive it.
 
+use crate::error::lock;
 use crate::{Context, Result};
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -11,7 +12,7 @@ use std::mem::transmute;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -294,11 +295,6 @@ fn wait_actively(is_open: &impl Fn() -> bool) -> bool {
             return false;
         }
     }
-}
-
-/// What a lock here guards stays whole when a holder panics.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl Documents {
         let opened = Opened::new(&path, kind.compression, &self.bytes_read)?;
         Ok(match kind.format {
             Format::Text => Box::new(TextDocuments::new(opened, &self.settings, self.limit)),
-            Format::Json => Box::new(JsonElements::new(opened, &self.settings, self.limit)),
+            Format::Json => Box::new(JsonElements::new(opened, &self.settings, self.limit)?),
             Format::JsonLines | Format::Parquet => Box::new(JsonLines::new(opened, &self.settings, self.limit)),
         })
     }

@@ -1,5 +1,5 @@
-//! A file being read from its start, decompressed on the way. Owns what is said when its bytes cannot be had; what they mean is the
-//! business of each format.
+//! A file being read from its start, decompressed on the way. Owns what is said when its bytes cannot be had; what they mean is left to
+//! each format.
 
 use super::sources::{Compression, empty};
 use crate::{Context, Error, Result};

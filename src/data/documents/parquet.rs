@@ -1,5 +1,5 @@
-//! The text column of a `.parquet`, row by row. Owns which column that is and what a row without text is; what keeps a file that lies
-//! about its sizes from taking all memory is the business of `guarded`.
+//! The text column of a `.parquet`, row by row. Owns which column that is and what a row without text is; `guarded` keeps a file
+//! that lies about its sizes from taking all memory.
 //!
 //! The column is read value by value and not as Arrow arrays: a value is then a view into its page, so that a page and a few values
 //! are all that is in memory, and the Arrow crates are not needed.
@@ -8,6 +8,7 @@ mod guarded;
 mod thrift;
 
 use super::document::{ANOTHER_FIELD, Document, DocumentSettings, Flaw, Place, Records, Within, bad_record, listed, too_long};
+use crate::error::catch_panic;
 use crate::{Context, Error, Result};
 use ::parquet::basic::Type;
 use ::parquet::column::page::PageReader;
@@ -17,9 +18,7 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::schema::types::{ColumnDescPtr, ColumnDescriptor, SchemaDescriptor};
 use guarded::{GuardedFile, GuardedPages};
-use std::any::Any;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -150,16 +149,14 @@ fn find_column(path: &Path, schema: &SchemaDescriptor, text_field: &str) -> Resu
 
 /// What `act` gives; whatever is wrong with the file, a panic of the crate included, is an error that names it.
 fn caught<T>(path: &Path, act: impl FnOnce() -> std::result::Result<T, ParquetError>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(act)) {
+    match catch_panic(act) {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(broken(path, &error.to_string())),
-        Err(panic) => Err(broken(path, &message_of(&*panic))),
+        Err(panic) => {
+            let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(broken(path, message.unwrap_or("it cannot be read")))
+        }
     }
-}
-
-fn message_of(panic: &(dyn Any + Send)) -> String {
-    let message = panic.downcast_ref::<String>().cloned();
-    message.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_else(|| "it cannot be read".to_owned())
 }
 
 fn broken(path: &Path, reason: &str) -> Error {

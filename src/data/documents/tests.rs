@@ -115,11 +115,21 @@ fn a_json_is_one_record_or_an_array_of_them() {
 }
 
 #[test]
-fn a_json_array_of_any_length_is_read_element_by_element() {
+fn a_long_json_array_is_read_element_by_element() {
     let written: Vec<String> = (0..30_000).map(|number| format!("document {number} \"quoted\" \\ ],{{")).collect();
     let content = serde_json::to_vec_pretty(&written).unwrap();
     assert!(content.len() > 5 * (1 << 16));
     assert_eq!(texts("a.json", &content, &settings()).unwrap(), written);
+}
+
+#[test]
+fn a_json_that_is_too_long_for_memory_is_refused_and_jsonl_is_named() {
+    let dir = tempdir().unwrap();
+    let content = serde_json::to_vec(&vec!["document"; 1000]).unwrap();
+    let documents = |name: &str, limit: usize| open(&file(&dir, name, &content), &settings()).unwrap().with_limit(limit);
+    assert_eq!(documents("a.json", content.len() / 4 + 1).count(), 1000);
+    let refused = documents("a.json", content.len() / 4 - 1).collect::<Result<Vec<_>>>();
+    assert_refused(refused, &["a.json has more than", "in memory as a whole", "a .jsonl, with a record a line, may have any size"]);
 }
 
 #[test]

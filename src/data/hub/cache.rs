@@ -8,7 +8,7 @@
 //! ```
 
 use super::names::{check_file_name, is_commit};
-use super::{Environment, PlannedFile, Request};
+use super::{Environment, Request};
 use crate::storage::{EntryKind, FileSystem, create_dir_durably, read_capped, write_atomically};
 use crate::{Context, Error, Result};
 use std::path::{Path, PathBuf};
@@ -116,15 +116,15 @@ impl<'a> Cache<'a> {
     }
 
     /// Gives content its name in a commit. Only under the lock of the content.
-    pub(super) fn link(&self, commit: &str, file: &PlannedFile, hash: &str) -> Result<()> {
-        check_file_name(&file.name)?;
-        let path = self.snapshot(commit, &file.name);
+    pub(super) fn link(&self, commit: &str, name: &str, hash: &str) -> Result<()> {
+        check_file_name(name)?;
+        let path = self.snapshot(commit, name);
         let dir = path.parent().unwrap_or(&path);
         create_dir_durably(self.fs, dir)?;
         // From snapshots/<commit>/<name> up to the repository, so that the cache can be moved as a whole.
-        let up = "../".repeat(2 + file.name.matches('/').count());
+        let up = "../".repeat(2 + name.matches('/').count());
         let target = format!("{up}blobs/{hash}");
-        // Put in place as a whole: whoever reads the name meanwhile finds what was there or what is there now.
+        // Put in place as a whole: a reader of the name finds what was there or what is there now.
         let beside = dir.join(format!(".{hash}.linking"));
         let _ = self.fs.remove_file(&beside); // of a process that was killed
         let linked = link(&target, &self.blob(hash), &beside).and_then(|()| self.fs.rename(&beside, &path));
@@ -138,15 +138,14 @@ impl<'a> Cache<'a> {
         serde_json::from_slice(&text).ok()
     }
 
-    /// Notes which files patterns meant in a commit, so that without a network a part is not taken for the whole. Only under the lock of
+    /// Notes which files, by name and size, patterns meant in a commit, so that without a network a part is not taken for the whole. Only under the lock of
     /// the repository.
-    pub(super) fn write_selection(&self, commit: &str, request: &Request, files: &[PlannedFile]) -> Result<()> {
-        let files: Vec<(&str, u64)> = files.iter().map(|file| (file.name.as_str(), file.size)).collect();
+    pub(super) fn write_selection(&self, commit: &str, request: &Request, files: &[(&str, u64)]) -> Result<()> {
         let path = self.selection_path(commit, request);
         if path.exists() {
             return Ok(()); // A commit does not change.
         }
-        self.write(&path, &serde_json::to_vec(&files).map_err(Error::from)?)
+        self.write(&path, &serde_json::to_vec(files).map_err(Error::from)?)
     }
 
     fn selection_path(&self, commit: &str, request: &Request) -> PathBuf {

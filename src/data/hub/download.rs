@@ -3,9 +3,10 @@
 use super::address::Address;
 use super::cache::Cache;
 use super::client::{Answer, Client};
-use super::failure::{Attempt, Failure, stopped};
+use super::failure::{Attempt, Failure};
 use super::partial::Partial;
-use super::patience::Attempts;
+use super::patience::stopped;
+use super::retry::Attempts;
 use super::{Content, Patience, PlannedFile, Request};
 use crate::storage::create_dir_durably;
 use crate::{Error, Result};
@@ -14,7 +15,7 @@ use ureq::http::StatusCode;
 use ureq::http::header::CONTENT_RANGE;
 
 const BUFFER_BYTES: usize = 1 << 16;
-/// After so many bytes, failures before them do not count any more: a bad line is not a broken one.
+/// Bytes after which earlier failures do not count any more: a bad line is not a broken one.
 const NUM_BYTES_GOT_ON: u64 = 8 << 20;
 
 /// What every file of a fetch is downloaded with.

@@ -1,7 +1,7 @@
 //! Where the Hub is, where its cache lies and who is asking: the variables that huggingface_hub reads, as a plain struct.
 
 use super::address::Address;
-use super::{Patience, Proxies};
+use super::{Patience, Proxies, Token};
 use crate::storage::{DISK, FileSystem, RealFileSystem, read_capped};
 use crate::{Error, Result};
 use std::fmt;
@@ -114,33 +114,6 @@ fn is_true(value: &str) -> bool {
     ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str())
 }
 
-/// A secret that says who is asking. It is in no message and in no file: `Debug` hides it and there is no `Display`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Token(String);
-
-impl Token {
-    /// A token as the Hub gives them.
-    ///
-    /// # Errors
-    /// Characters that a header cannot hold. The message does not show them.
-    pub fn new(secret: &str) -> Result<Self> {
-        if secret.is_empty() || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Error::input("the Hub's token has characters that no token has").hint("look at HF_TOKEN and at $HF_HOME/token"));
-        }
-        Ok(Self(secret.to_owned()))
-    }
-
-    pub(super) fn secret(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Token(hidden)")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,8 +141,8 @@ mod tests {
         assert_eq!(environment(&[("HF_HOME", path)]).unwrap().token, None);
         std::fs::write(home.path().join("token"), "hf_file\n").unwrap();
         let of_file = environment(&[("HF_HOME", path)]).unwrap();
-        assert_eq!(of_file.token, Some(Token("hf_file".into())));
-        assert_eq!(environment(&[("HF_HOME", path), ("HF_TOKEN", "hf_variable")]).unwrap().token, Some(Token("hf_variable".into())));
+        assert_eq!(of_file.token, Some(Token::new("hf_file").unwrap()));
+        assert_eq!(environment(&[("HF_HOME", path), ("HF_TOKEN", "hf_variable")]).unwrap().token, Some(Token::new("hf_variable").unwrap()));
         assert!(!format!("{of_file:?}").contains("hf_file"));
         let error = environment(&[("HF_HOME", path), ("HF_TOKEN", "hf_a\nb")]).unwrap_err();
         assert!(!error.to_string().contains("hf_a"), "{error}");

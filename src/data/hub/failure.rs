@@ -46,11 +46,6 @@ pub(super) fn no_hub(wanted: &str) -> Error {
     Error::ours(format!("{wanted}: the answer is not that of a Hub")).hint("check HF_ENDPOINT")
 }
 
-/// Asked to stop.
-pub(super) fn stopped() -> Error {
-    Error::ours("the download was stopped").hint("the same command goes on where it stopped")
-}
-
 /// A server's refusal.
 pub(super) struct Refusal {
     /// The status of the answer.

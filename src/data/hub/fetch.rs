@@ -3,8 +3,8 @@
 use super::cache::Cache;
 use super::client::Client;
 use super::download::Downloader;
-use super::failure::stopped;
 use super::lock::hold;
+use super::patience::stopped;
 use super::{Content, Environment, Plan, PlannedFile, Request, plan};
 use crate::storage::create_dir_durably;
 use crate::{Context, Error, Result};
@@ -59,7 +59,8 @@ pub fn fetch_plan(
     if !environment.is_offline {
         check_space(plan, environment)?;
         let held = hold(&cache, REPOSITORY_LOCK, &environment.patience, stop)?;
-        cache.write_selection(&plan.commit, &plan.request, &plan.files)?;
+        let files: Vec<(&str, u64)> = plan.files.iter().map(|file| (file.name.as_str(), file.size)).collect();
+        cache.write_selection(&plan.commit, &plan.request, &files)?;
         cache.write_ref(&plan.request.revision, &plan.commit)?;
         drop(held);
         let client = Client::new(environment)?;
@@ -98,12 +99,12 @@ fn fetch_content(file: &PlannedFile, content: &Content, downloader: &Downloader<
     }
     let _held = hold(cache, content.hash(), patience, *stop)?;
     if cache.has_file(commit, &file.name, file.size) {
-        return Ok(()); // Of whoever held the lock before.
+        return Ok(()); // Another process, which held the lock before, has put it there.
     }
     if !cache.has_blob(content.hash(), file.size) {
         downloader.download(file, content, report)?;
     }
-    cache.link(commit, file, content.hash())
+    cache.link(commit, &file.name, content.hash())
 }
 
 fn check_space(plan: &Plan, environment: &Environment) -> Result<()> {

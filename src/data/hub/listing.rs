@@ -2,7 +2,7 @@
 //! sends, and not how long it is listened to.
 
 use super::client::{Client, Page};
-use super::patience::{Attempts, retry};
+use super::retry::{Attempts, retry};
 use super::{Content, Patience, Request};
 use crate::{Error, Result};
 use serde::Deserialize;

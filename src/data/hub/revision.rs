@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::names::is_commit;
-use super::patience::{Attempts, retry};
+use super::retry::{Attempts, retry};
 use super::{Patience, Request};
 use crate::{Error, Result};
 use serde::Deserialize;

@@ -2,15 +2,14 @@
 //! and the order of what comes back.
 
 use super::PrepareSettings;
-use super::rounds::{HashedDocument, Round};
-use crate::data::Split;
+use super::records::{Encoded, EncodedSplit, HashedDocument, Round};
 use crate::data::shards::PackedDocuments;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 
-/// A thread takes documents of so many bytes at a time.
+/// Bytes of documents that a thread takes at a time.
 const CHUNK_BYTES: usize = 1 << 17;
 
 /// What a preparation needs of a tokenizer.
@@ -38,20 +37,6 @@ impl Encode for Tokenizer {
     fn to_json(&self) -> Result<String> {
         Tokenizer::to_json(self)
     }
-}
-
-/// Consecutive documents, encoded.
-#[derive(Debug)]
-pub(super) struct Encoded {
-    pub train: EncodedSplit,
-    pub validation: EncodedSplit,
-}
-
-/// What of them goes to a split.
-#[derive(Debug)]
-pub(super) struct EncodedSplit {
-    pub documents: PackedDocuments,
-    pub text_bytes: u64,
 }
 
 /// How documents are encoded.
@@ -142,16 +127,6 @@ impl<'a> Queue<'a> {
             split.text_bytes += text.len() as u64;
         }
         Ok(())
-    }
-}
-
-impl Encoded {
-    /// What goes to `split`.
-    pub fn split(&self, split: Split) -> &EncodedSplit {
-        match split {
-            Split::Train => &self.train,
-            Split::Validation => &self.validation,
-        }
     }
 }
 

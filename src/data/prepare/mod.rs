@@ -21,6 +21,8 @@
 mod encode;
 mod held_out;
 mod plan;
+mod progress;
+mod records;
 #[cfg(test)]
 mod restart_tests;
 mod rounds;
@@ -35,52 +37,14 @@ mod units;
 
 pub use crate::config::HeldOut;
 pub use encode::Encode;
+pub use progress::{Event, Outcome, Progress};
 pub use settings::{PrepareSettings, UNIT_BYTES};
 pub use survey::{Survey, survey};
 
-use super::Prepared;
 use super::documents::Sources;
 use crate::storage::{DISK, FileSystem, Lock, create_dir_durably};
 use crate::{Error, Fault, Result};
 use std::path::Path;
-
-/// How a preparation ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// The directory is prepared.
-    Finished(Box<Prepared>),
-    /// It was asked to stop; the units that are done are kept.
-    Stopped,
-}
-
-/// What a preparation tells while it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// What was there is of no use, and was removed.
-    StartedOver {
-        /// Why.
-        reason: String,
-    },
-    /// Some documents more are done.
-    Advanced(Progress),
-}
-
-/// How far a preparation is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes read of the files of the corpus, as they lie on the disk.
-    pub bytes_read: u64,
-    /// Bytes of all of them.
-    pub bytes: u64,
-    /// Documents that are done, those of kept units included.
-    pub documents: u64,
-    /// Tokens of both splits.
-    pub tokens: u64,
-    /// Units that are done.
-    pub units: u64,
-    /// Of these, units that were there already.
-    pub kept_units: u64,
-}
 
 /// Prepares `directory`, which is made if it is not there: shards of the documents of `sources` in the ids of `tokenizer`. A directory
 /// that is prepared already, with the same settings from the same files, is left as it is. `stop` is asked between documents.

@@ -3,6 +3,7 @@
 use super::run::Preparation;
 use super::test_corpus::{Codepoints, corpus, files, settings};
 use super::*;
+use crate::data::Prepared;
 use crate::data::Split;
 use crate::storage::FileSystem;
 use crate::storage::testing::{Answer, FailingFileSystem, Failure, ForgetfulFileSystem, InterceptedFileSystem, Operation};

@@ -1,28 +1,12 @@
 //! The documents of a corpus, cut into units and these into rounds. Owns where a unit ends, which is a function of the documents alone,
 //! and the passing over of units that are done.
 
-use super::units::{UnitEnd, UnitRecord};
+use super::records::{HashedDocument, Round, UnitEnd, UnitRecord};
 use crate::Result;
 use crate::data::documents::{Document, Documents};
 
 /// What a document counts for beside its text, so that units of tiny documents do not have too many.
 const DOCUMENT_BYTES: u64 = 16;
-
-/// A document and the hash of its text.
-#[derive(Debug)]
-pub(super) struct HashedDocument {
-    pub document: Document,
-    pub hash: blake3::Hash,
-}
-
-/// Documents that are in memory together, all of one unit.
-#[derive(Debug)]
-pub(super) struct Round {
-    pub unit: u64,
-    pub documents: Vec<HashedDocument>,
-    /// Whether, and how, the unit ends with them.
-    pub end: Option<UnitEnd>,
-}
 
 /// What comes next.
 #[derive(Debug)]

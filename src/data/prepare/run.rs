@@ -1,11 +1,12 @@
 //! A preparation from start to end: what is there is taken up or removed, documents go by rounds through the tokenizer into shards, and
 //! the manifest comes last.
 
-use super::encode::{Encoded, Encoder, Queue};
+use super::encode::{Encoder, Queue};
 use super::plan::{Plan, remove_units};
-use super::rounds::{Cutter, Round, Step};
+use super::records::{Encoded, Round, UnitRecord, UnitSplit};
+use super::rounds::{Cutter, Step};
 use super::survey::nothing_on_a_side;
-use super::units::{UnitRecord, UnitSplit, UnitWriter};
+use super::units::UnitWriter;
 use super::{Encode, Event, Outcome, PrepareSettings, Progress};
 use crate::data::documents::{Documents, Sources};
 use crate::data::prepared::{FORMAT, MANIFEST, Manifest, Prepared, SplitRecord, TOKENIZER, TokenizerRecord};
@@ -56,7 +57,7 @@ impl Preparation<'_> {
     pub fn run(&self, progress: &mut dyn FnMut(Event), stop: &(dyn Fn() -> bool + Sync)) -> Result<Outcome> {
         self.settings.check(self.tokenizer.vocab_size())?;
         let tokenizer_json = self.tokenizer.to_json()?;
-        let plan = Plan::new(self.settings.hash(self.tokenizer, &tokenizer_json)?, self.sources);
+        let plan = Plan::new(self.settings.hash(self.tokenizer.vocab_size(), &tokenizer_json)?, self.sources);
         remove_temporaries(self.fs, self.dir)?;
         let mut watcher = Watcher { progress, stop };
         if let Some(prepared) = self.take_up(&plan, &mut watcher)? {

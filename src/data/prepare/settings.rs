@@ -1,6 +1,5 @@
 //! Everything that decides what the shards of a corpus hold, and the hash of it.
 
-use super::Encode;
 use crate::config::HeldOut;
 use crate::data::documents::DocumentSettings;
 use crate::data::shards::TokenWidth;
@@ -46,7 +45,7 @@ impl PrepareSettings {
     }
 
     /// A hash of all that decides what the shards hold, but for the corpus itself.
-    pub(super) fn hash(&self, tokenizer: &dyn Encode, tokenizer_json: &str) -> Result<String> {
+    pub(super) fn hash(&self, vocab_size: usize, tokenizer_json: &str) -> Result<String> {
         #[derive(Serialize)]
         struct Decisive<'a> {
             settings: &'a PrepareSettings,
@@ -54,7 +53,6 @@ impl PrepareSettings {
             vocab_size: usize,
             token_bytes: usize,
         }
-        let vocab_size = tokenizer.vocab_size();
         let token_bytes = TokenWidth::of_vocabulary(vocab_size).bytes();
         let decisive = Decisive { settings: self, tokenizer: content_hash(tokenizer_json.as_bytes()), vocab_size, token_bytes };
         Ok(content_hash(&serde_json::to_vec(&decisive)?))

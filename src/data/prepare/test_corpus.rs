@@ -1,6 +1,7 @@
 //! What the tests of a preparation share: a tokenizer, a corpus, and looks into a directory.
 
 use super::*;
+use crate::data::Prepared;
 use crate::data::Split;
 use crate::data::documents::{BadRecords, DocumentSettings};
 use crate::random::Random;

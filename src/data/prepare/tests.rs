@@ -4,6 +4,7 @@ use super::held_out::Parts;
 use super::plan::UNITS;
 use super::test_corpus::{Codepoints, assert_refused, corpus, documents, files, prepare_in, settings};
 use super::*;
+use crate::data::Prepared;
 use crate::data::documents::{BadRecords, DocumentSettings};
 use crate::data::shards::TokenShards;
 use crate::data::{Manifest, Split};

@@ -1,45 +1,17 @@
 //! A unit on the disk: its shards, and the record that is written after them. Owns the names of both, and what a record must keep for its
 //! unit to count as done.
 
-use super::encode::Encoded;
 use super::plan::UNITS;
+use super::records::{Encoded, UnitEnd, UnitRecord, UnitSplit};
 use crate::data::Split;
 use crate::data::shards::{ShardRecord, ShardWriter};
 use crate::storage::{FileSystem, hash_reader, read_capped, write_atomically};
 use crate::{Context, Result};
-use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A record lists two files.
 const MAX_RECORD_BYTES: u64 = 1 << 16;
-
-/// A unit that is done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct UnitRecord {
-    pub end: UnitEnd,
-    /// None where the split got nothing.
-    pub train: Option<UnitSplit>,
-    pub validation: Option<UnitSplit>,
-}
-
-/// The documents of a unit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct UnitEnd {
-    pub documents: u64,
-    /// Hash of the hashes of their texts.
-    pub documents_blake3: String,
-}
-
-/// A shard of a unit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct UnitSplit {
-    pub shard: ShardRecord,
-    pub text_bytes: u64,
-}
 
 fn record_path(dir: &Path, unit: u64) -> PathBuf {
     dir.join(UNITS).join(format!("{unit:05}.json"))

@@ -1,6 +1,6 @@
 //! Causal attention in which groups of query heads share a key and a value head.
 
-use super::{attend, heads};
+use super::heads::{attend, heads};
 use crate::config::ModelConfig;
 use crate::libtorch::{Rows, fused};
 use crate::model::RotaryTables;

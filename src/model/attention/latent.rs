@@ -1,7 +1,7 @@
 //! Causal attention whose keys and values are expanded from one small vector a position (multi-head latent attention, DeepSeek V2,
 //! section 2.1): a cache holds that vector and one turned key for all heads.
 
-use super::{attend, heads};
+use super::heads::{attend, heads};
 use crate::config::{self, ModelConfig};
 use crate::libtorch::Rows;
 use crate::model::RotaryTables;
@@ -11,7 +11,7 @@ use crate::model::norm::RmsNorm;
 use tch::Tensor;
 use tch::nn::{Module, Path};
 
-/// Of the norms over latents, as DeepSeek's models have it, whatever `rms_norm_eps` is.
+/// `eps` of the norms over latents, as DeepSeek's models have it, whatever `rms_norm_eps` is.
 const LATENT_NORM_EPS: f64 = 1e-6;
 
 /// Every projection as BitLinear, norms over the latents, and a sub-norm before o where the config has one.

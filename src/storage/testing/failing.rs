@@ -1,10 +1,11 @@
 //! A file system whose n-th call fails: a full disk or a bad sector, once or from then on.
 
 use super::{Answer, Call, InterceptedFileSystem};
+use crate::error::lock;
 use crate::storage::{Entry, FileSystem, Metadata, StoredFile};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,33 +39,29 @@ impl<F: FileSystem> FailingFileSystem<F> {
     pub fn new(inner: F) -> Self {
         let plan = Arc::new(Mutex::new(Plan::default()));
         let asked = Arc::clone(&plan);
-        Self { intercepted: InterceptedFileSystem::new(inner, move |call| held(&asked).answer(call)), plan }
+        Self { intercepted: InterceptedFileSystem::new(inner, move |call| lock(&asked).answer(call)), plan }
     }
 
     /// The call after `num_calls` more fails.
     pub fn fail_after(&self, num_calls: u64, failure: Failure) {
-        let mut plan = held(&self.plan);
+        let mut plan = lock(&self.plan);
         plan.failure = Some((plan.num_calls + num_calls, failure));
     }
 
     /// No call fails any more.
     pub fn heal(&self) {
-        held(&self.plan).failure = None;
+        lock(&self.plan).failure = None;
     }
 
     /// Calls so far, those that failed included. Each write and read of a file is one.
     pub fn num_calls(&self) -> u64 {
-        held(&self.plan).num_calls
+        lock(&self.plan).num_calls
     }
 
     /// The file system behind.
     pub fn inner(&self) -> &F {
         self.intercepted.inner()
     }
-}
-
-fn held(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
-    plan.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Plan {

@@ -2,10 +2,11 @@
 
 use super::SplitMix64;
 use super::forgetful_nodes::{Change, Directory, File, Node, NodeId};
+use crate::error::lock;
 use crate::storage::{Entry, EntryKind, FileSystem, Metadata, StoredFile};
 use std::io::{self, Cursor, ErrorKind, Read, Write};
 use std::path::{Component, Path};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A file system in memory that a [`power_cut`](Self::power_cut) treats as harshly as POSIX allows: what was written to a file since its
 /// last sync is lost, cut short, zero-filled or mixed; any subset of the creations, renames and removals in a directory since its last
@@ -53,7 +54,7 @@ impl ForgetfulFileSystem {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn handle(&self, node: NodeId) -> Box<dyn StoredFile> {
@@ -151,7 +152,7 @@ struct Handle {
 
 impl Handle {
     fn with_file(&self, act: impl FnOnce(&mut File)) -> io::Result<()> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if state.num_cuts != self.num_cuts {
             return Err(io::Error::other("the file was open when the power was cut"));
         }

@@ -1,7 +1,7 @@
 //! Rules that part words, under the names that llama.cpp has for them in `tokenizer.ggml.pre`: each as the `pre_tokenizer` of a
 //! `tokenizer.json`.
 
-use crate::tokenizer::byte_pair::PATTERN;
+use crate::tokenizer::parting::PATTERN;
 use serde_json::{Value, json};
 
 /// Of GPT-2, but for the white space that its last alternatives are for.

@@ -1,10 +1,10 @@
 //! What Jinja is to a chat template, as transformers has it: its settings, its functions, and JSON as Python writes it.
 
-use super::Message;
 use super::budget::{self, Budget};
 use super::functions::add_guards;
 use super::guard::{fuel, guarded};
 use super::json::PythonFormatter;
+use super::message::Message;
 use super::nesting;
 use crate::{Error, Result};
 use minijinja::machinery::{CodeGenerator, Instructions, Vm, WhitespaceConfig, make_string_output, parse};

@@ -7,14 +7,16 @@ mod environment;
 mod functions;
 mod guard;
 mod json;
+mod message;
 mod names;
 mod nesting;
 mod shield;
 
+pub use message::Message;
+
 use super::Tokenizer;
 use crate::{Error, Result};
 use built_in::{BUILT_IN, BuiltIn};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shield::Shield;
 use std::collections::BTreeMap;
@@ -23,22 +25,6 @@ use std::collections::BTreeMap;
 const ROLES: [&str; 5] = ["system", "developer", "user", "assistant", "tool"];
 /// Tokens that a tokenizer_config.json names and templates use.
 const TOKEN_NAMES: [&str; 4] = ["bos_token", "eos_token", "pad_token", "unk_token"];
-
-/// What one side says in a chat.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// `system`, `developer`, `user`, `assistant` or `tool`.
-    pub role: String,
-    /// Text; what looks like a special token in it is text.
-    pub content: String,
-}
-
-impl Message {
-    /// What `role` says.
-    pub fn new(role: &str, content: impl Into<String>) -> Self {
-        Self { role: role.to_owned(), content: content.into() }
-    }
-}
 
 /// How a model wants a chat written.
 #[derive(Debug, Clone)]

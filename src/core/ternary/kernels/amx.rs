@@ -4,8 +4,8 @@
 //! The instructions are written out, since stable Rust has no functions for them. No other code of this library uses tiles; libtorch's does,
 //! so the configuration that is found is put back.
 
-use super::Implementation;
 use super::avx512::{self, quantize_row};
+use super::implementation::Implementation;
 use super::panel::{self, Panel, Row, Sums};
 use super::product::Share;
 use crate::ternary::int8_rows::{Line, MANY, TILE};

@@ -3,8 +3,8 @@
 //! Weights count as `code + 1`, so that a token's sum of codes is too much in every row. With few tokens the fields of a byte are
 //! multiplied where they lie, under a mask, into sums that are 1, 4, 16 and 64 times too large; with many, weights are unpacked first.
 
-use super::Implementation;
 use super::avx2::prefetch;
+use super::implementation::Implementation;
 use super::panel::{self, GROUPS, Panel, Sums};
 use super::portable;
 use super::product::{Share, pieces};

@@ -1,7 +1,7 @@
 //! AVX-VNNI: the dot products of AVX-512 on vectors of half the width, for processors that have only these. The rest is `avx2`'s.
 
-use super::Implementation;
 use super::avx2::{TOGETHER, add, fields, finish, load, multiply_by_lines, prefetch, quantize_row};
+use super::implementation::Implementation;
 use super::panel::{self, GROUPS, Panel, Rows, Sums};
 use super::product::{Share, pieces};
 use crate::ternary::int8_rows::{Line, MANY};

@@ -10,6 +10,7 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx_vnni;
+mod implementation;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod panel;
@@ -21,6 +22,7 @@ mod tests;
 use super::int8_rows::Line;
 use super::threads::{Chunks, Threads};
 use crate::{Error, Result};
+use implementation::Implementation;
 use product::Share;
 use std::fmt;
 use std::str::FromStr;
@@ -31,20 +33,7 @@ pub(super) use product::Product;
 /// The environment variable that asks for another kernel than the best.
 const VARIABLE: &str = "BITNET_KERNEL";
 
-/// Products by some instructions of a processor.
-struct Implementation {
-    name: &'static str,
-    is_usable: fn() -> bool,
-    /// Quantizes a row into every `step`th line from the first on; gives the scale and the sum of the codes. The scale of a row with a
-    /// number that is not finite is NaN. Safe where it is usable.
-    quantize_row: QuantizeRow,
-    /// Writes the results of a share. Safe where it is usable.
-    multiply: unsafe fn(Share),
-}
-
-type QuantizeRow = unsafe fn(row: &[f32], lines: &mut [Line], step: usize) -> (f32, i32);
-
-/// Those that this program has, from the plainest to the best.
+/// The instruction sets that this program has, from the plainest to the best.
 #[cfg(target_arch = "x86_64")]
 static ALL: [Implementation; 5] =
     [portable::IMPLEMENTATION, avx2::IMPLEMENTATION, avx_vnni::IMPLEMENTATION, avx512::IMPLEMENTATION, amx::IMPLEMENTATION];
@@ -53,7 +42,7 @@ static ALL: [Implementation; 2] = [portable::IMPLEMENTATION, neon::IMPLEMENTATIO
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 static ALL: [Implementation; 1] = [portable::IMPLEMENTATION];
 
-/// Instructions that products are computed with. Whoever has one runs on a processor that has them.
+/// Instructions that products are computed with. A value of this type is proof that the processor has them.
 #[derive(Clone, Copy)]
 pub struct Kernel(&'static Implementation);
 

@@ -3,7 +3,7 @@
 //!
 //! Weights count as `code + 1`, so that a token's sum of codes is too much in every row.
 
-use super::Implementation;
+use super::implementation::Implementation;
 use super::panel::{self, GROUPS, Panel, Sums};
 use super::portable;
 use super::product::{Share, pieces};

@@ -1,7 +1,8 @@
 //! Plain Rust, for every processor, and what the other kernels are compared with. The quantizer is written so that compilers make
 //! vectors of it; the other x86-64 kernels compile the same lines for wider ones.
 
-use super::{Implementation, Share};
+use super::implementation::Implementation;
+use super::product::Share;
 use crate::ternary::activations::LEAST_MAGNITUDE;
 use crate::ternary::int8_rows::Line;
 use crate::ternary::matrix::{BLOCK_BYTES, BLOCK_COLUMNS, GROUP_ROWS};
