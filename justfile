@@ -224,7 +224,7 @@ build-without-libtorch:
 # Format every source file
 [group('development')]
 format:
-    cargo fmt
+    cargo fmt --all
 
 # Kill a trainer at random moments and resume it, `kills` times
 [group('development')]

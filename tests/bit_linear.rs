@@ -4,7 +4,7 @@
 mod recorded;
 
 use bitnet::config::{ActivationQuantizer, BitLinearConfig, NormPlacement, Precision, WeightQuantizer};
-use bitnet::model::{BitLinear, BitLinearOptions};
+use bitnet::model::{BitLinear, BitLinearOptions, Input};
 use recorded::{Recorded, assert_near, bits, distance};
 use tch::nn::{self, Module, OptimizerConfig, VarStore};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -95,7 +95,7 @@ fn layers_that_share_an_input_give_what_each_gives_alone() {
     for (case, quantizers) in combinations() {
         let (_first_store, first) = layer(&recorded, quantizers, Precision::Float32);
         let (_second_store, second) = layer(&recorded, quantizers, Precision::Float32);
-        let outputs = BitLinear::forward_all([&first, &second], None, &recorded.get("x"));
+        let outputs = BitLinear::forward_all([&first, &second], Input::from(&recorded.get("x")));
         for output in outputs {
             assert_eq!(bits(&output), bits(&first.forward(&recorded.get("x"))), "{case}");
         }

@@ -91,7 +91,11 @@ fn packed_engine(config: &ModelConfig, parameters: &BTreeMap<String, Tensor>, mo
         }
         let [rows, columns] = [0, 1].map(|axis| tensor.size()[axis] as usize);
         let numbers = floats(tensor);
-        let quantized = if config.bit_linear.weights == WeightQuantizer::Sign { sign(&numbers) } else { ternary_absmean(&numbers) };
+        let quantized = match config.bit_linear.weights {
+            WeightQuantizer::TernaryAbsmean => ternary_absmean(&numbers),
+            WeightQuantizer::Sign => sign(&numbers),
+            WeightQuantizer::None => panic!("no codes to pack"),
+        };
         let TernaryMatrix { mut codes, scale } = quantized.unwrap();
         if moved.as_ref() == Some(name) {
             let code = &mut codes[rows / 2 * columns + columns / 2];
@@ -124,9 +128,9 @@ fn logits_one_by_one(model: &Model, text: &[u32]) -> Vec<f32> {
 
 fn variants() -> Vec<ModelConfig> {
     let mut all = Vec::new();
-    for weights in [WeightQuantizer::TernaryAbsmean, WeightQuantizer::Sign, WeightQuantizer::None] {
-        for activations in [ActivationQuantizer::Int8Absmax, ActivationQuantizer::Int4Absmean, ActivationQuantizer::None] {
-            for norm in [NormPlacement::Inside, NormPlacement::Outside] {
+    for &weights in WeightQuantizer::ALL {
+        for &activations in ActivationQuantizer::ALL {
+            for &norm in NormPlacement::ALL {
                 for (attention, bits) in attentions().into_iter().flat_map(|attention| (0..8).map(move |bits| (attention, bits))) {
                     all.push(config(BitLinearConfig { weights, activations, norm }, attention, bits));
                 }
@@ -173,7 +177,7 @@ fn the_engine_and_the_decoder_agree_on_every_variant() {
 #[test]
 fn one_moved_code_of_a_weight_is_noticed_in_every_variant() {
     tch::set_num_threads(1);
-    let quantized = variants().into_iter().filter(|config| config.bit_linear.weights != WeightQuantizer::None);
+    let quantized = variants().into_iter().filter(|config| config.bit_linear.weights.has_codes());
     let mut least = f64::INFINITY;
     for (index, config) in quantized.enumerate() {
         let (parameters, decoder) = fresh(&config, 1);

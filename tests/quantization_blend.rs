@@ -7,11 +7,11 @@ mod recorded;
 use bitnet::config::{ActivationQuantizer, BitLinearConfig, ModelConfig, NormPlacement, Precision, WeightQuantizer};
 use bitnet::data::IGNORED_TARGET;
 use bitnet::libtorch::restore_parameters;
-use bitnet::model::{BitLinear, BitLinearOptions, Decoder, quantize_activations, quantize_weights};
+use bitnet::model::{BitLinear, BitLinearOptions, Decoder, Input, Pass, quantize_activations, quantize_weights};
 use recorded::{Recorded, assert_near, bits};
 use std::collections::BTreeMap;
 use std::path::Path;
-use tch::nn::{Module, VarStore};
+use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
 type Tensors = BTreeMap<String, Tensor>;
@@ -57,7 +57,7 @@ fn a_share_of_nothing_is_the_full_precision_twin_bit_for_bit() {
         let (weights, activations) = (WeightQuantizer::None, ActivationQuantizer::None);
         let twin = ModelConfig { bit_linear: BitLinearConfig { weights, activations, ..config.bit_linear }, ..config.clone() };
         let blended = decoder(recorded, config, precision);
-        blended.1.set_quantization_share(0.0);
+        let blended = (blended.0, blended.1.in_pass(Pass { share: 0.0 }));
         let expected = outcome(recorded, name, decoder(recorded, &twin, precision));
         assert_same(&outcome(recorded, name, blended), &expected, &format!("{name} {precision:?}"));
     });
@@ -67,9 +67,7 @@ fn a_share_of_nothing_is_the_full_precision_twin_bit_for_bit() {
 fn a_share_of_all_is_the_quantized_network_bit_for_bit_whatever_it_was_before() {
     each_quantized_variant(|recorded, name, config, precision| {
         let blended = decoder(recorded, config, precision);
-        blended.1.set_quantization_share(0.5);
-        let half = bits(&blended.1.forward(&recorded.get(&format!("{name}/ids"))));
-        blended.1.set_quantization_share(1.0);
+        let half = bits(&blended.1.in_pass(Pass { share: 0.5 }).forward(&recorded.get(&format!("{name}/ids"))));
         let expected = outcome(recorded, name, decoder(recorded, config, precision));
         let found = outcome(recorded, name, blended);
         assert_same(&found, &expected, &format!("{name} {precision:?}"));
@@ -88,10 +86,9 @@ fn in_between_values_are_blended_and_gradients_pass_straight() {
         let quantizers = BitLinearConfig { weights, activations, norm: NormPlacement::Outside };
         let layer = BitLinear::new(VarStore::new(Device::Cpu).root(), 24, 16, BitLinearOptions { quantizers, ..Default::default() });
         for share in [0.001, 0.25, 0.9] {
-            layer.set_quantization_share(share);
             let (input, arriving) = (random(&[5, 24]).set_requires_grad(true), random(&[5, 16]));
             layer.weight().shallow_clone().zero_grad();
-            let output = layer.forward(&input);
+            let [output] = BitLinear::forward_all([&layer], Input { pass: Pass { share }, ..Input::from(&input) });
             (&output * &arriving).sum(Kind::Float).backward();
             let blend = |latent: &Tensor, quantized: Tensor| latent.detach() * (1.0 - share) + quantized.detach() * share;
             let weight = blend(layer.weight(), quantize_weights(layer.weight(), weights));

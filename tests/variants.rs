@@ -28,9 +28,9 @@ fn attentions() -> [Attention; 3] {
 /// All combinations, as small as they can be.
 fn variants() -> Vec<ModelConfig> {
     let mut all = Vec::new();
-    for weights in [WeightQuantizer::TernaryAbsmean, WeightQuantizer::Sign, WeightQuantizer::None] {
-        for activations in [ActivationQuantizer::Int8Absmax, ActivationQuantizer::Int4Absmean, ActivationQuantizer::None] {
-            for norm in [NormPlacement::Inside, NormPlacement::Outside] {
+    for &weights in WeightQuantizer::ALL {
+        for &activations in ActivationQuantizer::ALL {
+            for &norm in NormPlacement::ALL {
                 for attention in attentions() {
                     let quantizers = BitLinearConfig { weights, activations, norm };
                     all.extend((0..8).map(|bits| variant(quantizers, attention, bits)));

@@ -159,3 +159,24 @@ pub enum Activation {
     /// x times the logistic function of x.
     Silu,
 }
+
+/// Gives an enum of variants the array of its values; the match names the value that is missing there.
+macro_rules! all_values {
+    ($($name:ident: $($value:ident),+;)*) => {$(
+        impl $name {
+            /// Every value, for tests of all of them.
+            pub const ALL: &[Self] = &[$(Self::$value),+];
+        }
+
+        const _: fn($name) = |value| match value {
+            $($name::$value)|+ => (),
+        };
+    )*};
+}
+
+all_values! {
+    WeightQuantizer: TernaryAbsmean, Sign, None;
+    ActivationQuantizer: Int8Absmax, Int4Absmean, None;
+    NormPlacement: Inside, Outside;
+    Activation: Relu2, Silu;
+}

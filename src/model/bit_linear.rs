@@ -1,11 +1,13 @@
 //! A linear layer without bias whose weights and inputs are quantized on each forward pass, beside tch's `nn::linear`.
 
-use super::fast::{has_integer_products, norm_and_quantize, quantized_weights, squared_relu_gate};
+use super::fast::{Features, has_integer_products, norm_and_quantize, plain_rows, quantized_weights};
 use super::matrix::matrix;
 use super::norm::RmsNorm;
+use super::pass::Pass;
 use crate::config::{ActivationQuantizer, BitLinearConfig, ModelConfig, NormPlacement, Precision, WeightQuantizer};
 use crate::libtorch::{PackedWeight, Rows, bit_linear};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::ops::Add;
 use tch::nn::{Module, Path};
 use tch::{Kind, Tensor};
 
@@ -14,7 +16,7 @@ use tch::{Kind, Tensor};
 pub struct BitLinearOptions {
     /// Both quantizers, and whether the layer norms its own input.
     pub quantizers: BitLinearConfig,
-    /// Of the norm inside, if there is one.
+    /// The epsilon of the norm inside, if there is one.
     pub rms_norm_eps: f64,
     /// Standard deviation of the initial weights.
     pub initializer_range: f64,
@@ -52,8 +54,6 @@ pub struct BitLinear {
     weight: Tensor, // [out, in], the float32 masters
     norm: Option<RmsNorm>,
     options: BitLinearOptions,
-    /// How far both quantizers count: 1 but for the first steps from a full-precision start.
-    quantization_share: Cell<f64>,
     /// For integer products: the codes of `weight`, made anew when it has changed.
     packed: RefCell<Option<PackedWeight>>,
 }
@@ -66,7 +66,7 @@ impl BitLinear {
             NormPlacement::Inside => Some(RmsNorm::new(path / "norm", in_features, options.rms_norm_eps)),
             NormPlacement::Outside => None,
         };
-        Self { weight, norm, options, quantization_share: Cell::new(1.0), packed: RefCell::new(None) }
+        Self { weight, norm, options, packed: RefCell::new(None) }
     }
 
     /// The float32 masters, `[out, in]`.
@@ -74,67 +74,31 @@ impl BitLinear {
         &self.weight
     }
 
-    /// From now on the layer computes with `share` of both quantizers: 0 is full precision, 1, as at first, quantized.
-    pub fn set_quantization_share(&self, share: f64) {
-        self.quantization_share.set(share);
-    }
-
-    /// Several layers on one input `[.., in]`, behind the norm outside if there is one. Without norms inside, the input is normed and
-    /// quantized once for all of them.
-    pub fn forward_all<const COUNT: usize>(layers: [&Self; COUNT], norm: Option<&RmsNorm>, input: &Tensor) -> [Tensor; COUNT] {
-        if layers[0].norm.is_some() {
-            return layers.map(|layer| layer.forward(input));
+    /// Several layers on one input, `[.., out]` each. Without norms inside, the input is normed and quantized once for all of them.
+    pub fn forward_all<const COUNT: usize>(layers: [&Self; COUNT], input: Input<'_>) -> [Tensor; COUNT] {
+        if layers.iter().all(|layer| layer.norm.is_none()) {
+            return Self::products(layers, input);
         }
-        Self::products(layers, norm, Rows::Plain(input), None)
-    }
-
-    /// One layer on `input` `[.., in]` behind `norm`, which stands before the norm inside if there is one.
-    pub fn forward_behind(&self, norm: &RmsNorm, input: &Tensor) -> Tensor {
-        if self.norm.is_some() {
-            return self.forward(&norm.forward(input));
-        }
-        let [output] = Self::products([self], Some(norm), Rows::Plain(input), None);
-        output
-    }
-
-    /// One layer on `rows`, behind the norm outside if there is one, added to the residual stream, float32 `[.., out]`.
-    pub fn add_to(&self, residual: &Tensor, norm: Option<&RmsNorm>, rows: Rows<'_>) -> Tensor {
-        let [sum] = Self::products([self], self.norm.as_ref().or(norm), rows, Some(residual));
-        sum
-    }
-
-    fn products<const COUNT: usize>(
-        layers: [&Self; COUNT],
-        norm: Option<&RmsNorm>,
-        rows: Rows<'_>,
-        residual: Option<&Tensor>,
-    ) -> [Tensor; COUNT] {
-        let (Rows::Plain(input) | Rows::SquaredReluGate(input, _)) = rows;
-        if layers[0].quantization_share.get() < 1.0 || !has_integer_products(layers[0].options.quantizers, input) {
-            return Self::plain_products(layers, norm, rows, residual);
-        }
-        let packed = layers.map(Self::packed);
-        let norm = norm.map(|norm| (norm.weight(), norm.eps()));
-        let weights = std::array::from_fn(|index| (&layers[index].weight, &packed[index]));
-        bit_linear(rows, norm, residual, weights, kind(layers[0].options.precision))
-    }
-
-    /// [`Self::products`] with the quantized values in a float matrix product.
-    fn plain_products<const COUNT: usize>(
-        layers: [&Self; COUNT],
-        norm: Option<&RmsNorm>,
-        rows: Rows<'_>,
-        residual: Option<&Tensor>,
-    ) -> [Tensor; COUNT] {
-        let BitLinearOptions { quantizers, precision, .. } = layers[0].options;
-        let share = layers[0].quantization_share.get();
-        let input = match rows {
-            Rows::Plain(input) => input,
-            Rows::SquaredReluGate(gate, up) => &squared_relu_gate(gate, up),
-        };
-        let input = norm_and_quantize(norm, input, quantizers.activations, share, kind(precision));
+        let normed = input.norm.map(|norm| norm.forward(&plain_rows(input.rows)));
+        let rows = normed.as_ref().map_or(input.rows, Rows::Plain);
         layers.map(|layer| {
-            let product = input.linear(&quantized_weights(&layer.weight, quantizers.weights, share, kind(precision)), None::<&Tensor>);
+            let [output] = Self::products([layer], Input { rows, norm: layer.norm.as_ref(), ..input });
+            output
+        })
+    }
+
+    fn products<const COUNT: usize>(layers: [&Self; COUNT], input: Input<'_>) -> [Tensor; COUNT] {
+        let BitLinearOptions { quantizers, precision, .. } = layers[0].options;
+        let (Input { rows, norm, residual, pass }, kind) = (input, kind(precision));
+        if has_integer_products(quantizers, rows, pass) {
+            let packed = layers.map(Self::packed);
+            let norm = norm.map(|norm| (norm.weight(), norm.eps()));
+            let weights = std::array::from_fn(|index| (&layers[index].weight, &packed[index]));
+            return bit_linear(rows, norm, residual, weights, kind);
+        }
+        let quantized = norm_and_quantize(norm, rows, quantizers.activations, pass, kind);
+        layers.map(|layer| {
+            let product = quantized.linear(&quantized_weights(&layer.weight, quantizers.weights, pass, kind), None::<&Tensor>);
             residual.map_or_else(|| product.shallow_clone(), |residual| residual + &product)
         })
     }
@@ -152,8 +116,49 @@ impl BitLinear {
 impl Module for BitLinear {
     /// `[.., in]` to `[.., out]` in the type of the products.
     fn forward(&self, input: &Tensor) -> Tensor {
-        let [output] = Self::products([self], self.norm.as_ref(), Rows::Plain(input), None);
+        let [output] = Self::forward_all([self], Input::from(input));
         output
+    }
+}
+
+/// What a [`BitLinear`] reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// `[.., in]`.
+    pub rows: Rows<'a>,
+    /// A norm of the rows, before the one inside the layer if there is one.
+    pub norm: Option<&'a RmsNorm>,
+    /// What the product is added to, float32 `[.., out]`; the output is float32 then.
+    pub residual: Option<&'a Tensor>,
+    /// How the pass computes.
+    pub pass: Pass,
+}
+
+impl<'a> From<&'a Tensor> for Input<'a> {
+    /// The rows alone, quantized in full.
+    fn from(rows: &'a Tensor) -> Self {
+        Self { rows: Rows::Plain(rows), norm: None, residual: None, pass: Pass::default() }
+    }
+}
+
+/// The last product of a branch, which waits for the residual stream that it is added to: norm, quantizer, product and sum may be one
+/// operation.
+#[derive(Debug)]
+pub struct Projected<'a> {
+    pub(super) layer: &'a BitLinear,
+    pub(super) features: Features,
+    pub(super) norm: Option<&'a RmsNorm>,
+    pub(super) pass: Pass,
+}
+
+impl Add<Projected<'_>> for &Tensor {
+    type Output = Tensor;
+
+    /// The residual stream with the branch added, float32.
+    fn add(self, branch: Projected<'_>) -> Tensor {
+        let Projected { layer, features, norm, pass } = branch;
+        let [sum] = BitLinear::forward_all([layer], Input { rows: features.rows(), norm, residual: Some(self), pass });
+        sum
     }
 }
 

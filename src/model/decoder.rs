@@ -7,6 +7,7 @@ use super::cache::Cache;
 use super::fast::has_tiles;
 use super::matrix::matrix;
 use super::norm::RmsNorm;
+use super::pass::Pass;
 use crate::config::{ModelConfig, Precision};
 use crate::libtorch::{checkpointed, fused};
 use std::rc::Rc;
@@ -22,16 +23,22 @@ pub enum Activations {
     BlockInputs,
 }
 
-/// Embedding, blocks, final norm and head.
-#[derive(Debug)]
+/// Embedding, blocks, final norm and head, and how they are computed.
+#[derive(Debug, Clone)]
 pub struct Decoder {
-    embedding: Tensor,      // [vocabulary, hidden]
-    blocks: Vec<Rc<Block>>, // shared with the graph of a checkpointed pass
-    norm: RmsNorm,
-    head: Option<Tensor>, // [vocabulary, hidden]; none where it is the embedding
-    rotary: Rc<RotaryTables>,
+    layers: Rc<Layers>, // shared with the graph of a checkpointed pass
     precision: Precision,
     keeps: Activations,
+    pass: Pass,
+}
+
+#[derive(Debug)]
+struct Layers {
+    embedding: Tensor, // [vocabulary, hidden]
+    blocks: Vec<Block>,
+    norm: RmsNorm,
+    head: Option<Tensor>, // [vocabulary, hidden]; none where it is the embedding
+    rotary: RotaryTables,
 }
 
 impl Decoder {
@@ -41,22 +48,27 @@ impl Decoder {
         let options = BitLinearOptions::of(model, precision);
         let shape = [model.vocab_size as i64, model.hidden_size as i64];
         let inner = path / "model";
-        Self {
+        let layers = Layers {
             embedding: matrix(&(&inner / "embed_tokens"), shape, model.initializer_range),
-            blocks: (0..model.num_hidden_layers).map(|index| Rc::new(Block::new(&(&inner / "layers" / index), model, options))).collect(),
+            blocks: (0..model.num_hidden_layers).map(|index| Block::new(&(&inner / "layers" / index), model, options)).collect(),
             norm: RmsNorm::new(&inner / "norm", model.hidden_size, model.rms_norm_eps),
             head: (!model.tie_word_embeddings).then(|| matrix(&(path / "lm_head"), shape, model.initializer_range)),
-            rotary: Rc::new(RotaryTables::new(model.rotary_dim(), model.max_position_embeddings, model.rope_theta, path.device())),
-            keeps: Activations::All,
-            precision,
-        }
+            rotary: RotaryTables::new(model.rotary_dim(), model.max_position_embeddings, model.rope_theta, path.device()),
+        };
+        Self { layers: Rc::new(layers), precision, keeps: Activations::All, pass: Pass::default() }
     }
 
-    /// The same decoder, which keeps so much of a forward pass for the backward one. Gradients are the same either way.
+    /// The same decoder, which keeps this much of a forward pass for the backward one. Gradients are the same either way.
     #[must_use]
     pub fn keeping(mut self, keeps: Activations) -> Self {
         self.keeps = keeps;
         self
+    }
+
+    /// The same parameters, in passes of another kind.
+    #[must_use]
+    pub fn in_pass(&self, pass: Pass) -> Self {
+        Self { pass, ..self.clone() }
     }
 
     /// Token ids, int64 `[batch, sequence]`, to logits, float32 `[batch, sequence, vocabulary]`.
@@ -83,20 +95,23 @@ impl Decoder {
 
     /// What the head reads, float32 `[batch, sequence, hidden]`.
     fn hidden(&self, token_ids: &Tensor, cache: Option<&mut Cache>) -> Tensor {
-        let mut residual = Tensor::embedding(&self.embedding, token_ids, -1, false, false);
-        let mut layers = cache.map(|cache| cache.layers(self.blocks.len()).iter_mut());
-        for block in &self.blocks {
-            residual = match (self.keeps, &mut layers) {
-                (Activations::BlockInputs, None) => self.checkpointed(block, &residual),
-                (_, layers) => block.forward(&residual, &self.rotary, layers.as_mut().and_then(Iterator::next)),
+        let Layers { embedding, blocks, norm, rotary, .. } = &*self.layers;
+        let mut residual = Tensor::embedding(embedding, token_ids, -1, false, false);
+        let mut caches = cache.map(|cache| cache.layers(blocks.len()).iter_mut());
+        for (index, block) in blocks.iter().enumerate() {
+            residual = match (self.keeps, &mut caches) {
+                (Activations::BlockInputs, None) => self.checkpointed(index, &residual),
+                (Activations::BlockInputs | Activations::All, caches) => {
+                    block.forward(&residual, self.pass, rotary, caches.as_mut().and_then(Iterator::next))
+                }
             };
         }
-        self.norm.forward(&residual)
+        norm.forward(&residual)
     }
 
-    fn checkpointed(&self, block: &Rc<Block>, residual: &Tensor) -> Tensor {
-        let (block, rotary) = (Rc::clone(block), Rc::clone(&self.rotary));
-        checkpointed(residual, move |residual| block.forward(residual, &rotary, None))
+    fn checkpointed(&self, index: usize, residual: &Tensor) -> Tensor {
+        let (layers, pass) = (Rc::clone(&self.layers), self.pass);
+        checkpointed(residual, move |residual| layers.blocks[index].forward(residual, pass, &layers.rotary, None))
     }
 
     fn logits(&self, hidden: &Tensor) -> Tensor {
@@ -105,22 +120,17 @@ impl Decoder {
     }
 
     fn head(&self) -> &Tensor {
-        self.head.as_ref().unwrap_or(&self.embedding)
+        self.layers.head.as_ref().unwrap_or(&self.layers.embedding)
     }
 
     /// Where the parameters are.
     pub fn device(&self) -> Device {
-        self.embedding.device()
-    }
-
-    /// From now on every BitLinear computes with `share` of its quantizers: 0 is full precision, 1, as at first, quantized.
-    pub fn set_quantization_share(&self, share: f64) {
-        self.projections().for_each(|(_, _, projection)| projection.set_quantization_share(share));
+        self.layers.embedding.device()
     }
 
     /// Every BitLinear with its layer and its name, in the order of a forward pass.
     pub fn projections(&self) -> impl Iterator<Item = (usize, &'static str, &BitLinear)> {
-        let layers = self.blocks.iter().enumerate();
+        let layers = self.layers.blocks.iter().enumerate();
         layers.flat_map(|(layer, block)| block.projections().map(move |(name, projection)| (layer, name, projection)))
     }
 }

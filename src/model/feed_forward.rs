@@ -1,10 +1,9 @@
 //! The gated feed-forward network: `down(norm(act(gate(x)) · up(x)))`.
 
-use super::bit_linear::{BitLinear, BitLinearOptions};
+use super::bit_linear::{BitLinear, BitLinearOptions, Input, Projected};
+use super::fast::Features;
 use super::norm::RmsNorm;
 use crate::config::{Activation, ModelConfig};
-use crate::libtorch::Rows;
-use tch::Tensor;
 use tch::nn::Path;
 
 /// gate, up and down as BitLinear, with a sub-norm before down where the config has one.
@@ -30,18 +29,11 @@ impl FeedForward {
         }
     }
 
-    /// The residual stream `[batch, sequence, hidden]`, behind `norm`, to the same with the network's output added.
-    pub fn forward(&self, norm: Option<&RmsNorm>, residual: &Tensor) -> Tensor {
-        let [gate, up] = BitLinear::forward_all([&self.gate_proj, &self.up_proj], norm, residual);
-        let gated;
-        let rows = match self.activation {
-            Activation::Relu2 => Rows::SquaredReluGate(&gate, &up),
-            Activation::Silu => {
-                gated = gate.silu() * &up;
-                Rows::Plain(&gated)
-            }
-        };
-        self.down_proj.add_to(residual, self.sub_norm.as_ref(), rows)
+    /// `[batch, sequence, hidden]` to what is added to the residual stream.
+    pub fn forward(&self, input: Input<'_>) -> Projected<'_> {
+        let [gate, up] = BitLinear::forward_all([&self.gate_proj, &self.up_proj], input);
+        let features = Features::gated(self.activation, gate, up);
+        Projected { layer: &self.down_proj, features, norm: self.sub_norm.as_ref(), pass: input.pass }
     }
 
     /// The BitLinear layers, with the names they have in a file.

@@ -7,10 +7,11 @@ use crate::{Error, Result};
 use tch::{Device, Kind, Tensor, no_grad};
 
 /// Continues `prompt` by at most `max_new_tokens`, calling `on_token` for each; it stops when that returns false.
-/// Tokens beyond the last `context` ones are forgotten.
+/// Tokens beyond the last `context` ones are forgotten. A model that has diverged says nothing: the text ends where logits are not finite, and
+/// its losses tell.
 ///
 /// # Errors
-/// The user's: an empty prompt or context, or logits that are not finite.
+/// The user's: an empty prompt or context.
 pub fn generate(
     decoder: &Decoder,
     prompt: &[u32],
@@ -28,7 +29,11 @@ pub fn generate(
     let mut ids: Vec<i64> = prompt.iter().map(|&id| i64::from(id)).collect();
     let mut cache = Cache::default();
     for _ in 0..max_new_tokens {
-        let token = sampler.choose(&next_logits(decoder, &ids, context, &mut cache)?)?;
+        let logits = next_logits(decoder, &ids, context, &mut cache)?;
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            break;
+        }
+        let token = sampler.choose(&logits)?;
         ids.push(i64::from(token));
         if !on_token(token) {
             break;

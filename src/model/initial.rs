@@ -2,7 +2,7 @@
 //! layout and names are `folder`'s business, training `train`'s.
 
 use super::folder::read_model_config;
-use crate::config::{ModelConfig, WeightQuantizer, parameter_name};
+use crate::config::{ModelConfig, parameter_name};
 use crate::libtorch::{load_tensors, restore_parameters};
 use crate::storage::{content_hash, hash_reader};
 use crate::{Context, Error, Result};
@@ -54,7 +54,7 @@ impl InitialWeights {
             Ok((name, tensor))
         });
         let weights = Self { tensors: fitting.collect::<Result<_>>()?, path, hash, notes: notes(dir, num_new_norms) };
-        if model.bit_linear.weights != WeightQuantizer::None {
+        if model.bit_linear.weights.has_codes() {
             weights.refuse_quantized(model)?;
         }
         Ok(weights)

@@ -1,26 +1,12 @@
 //! A step between its launch and its row: what it did is counted and recorded when its loss is read, which on a GPU is after the next step
 //! was launched. Rows, notes and ends of runs are the same, whenever that is.
 
-use super::step::{LaunchedStep, StepNumbers, StepOutcome};
+use super::pending::Outcome;
+use super::step::{StepNumbers, StepOutcome};
 use super::trainer::Trainer;
 use crate::Result;
 use crate::run::MetricsRow;
 use std::time::Instant;
-
-/// A step that was launched and not recorded.
-pub(super) struct Pending {
-    pub(super) numbers: StepNumbers,
-    pub(super) outcome: Outcome,
-    /// The objective's, behind the step.
-    pub(super) data_position: u64,
-    pub(super) start: Instant,
-}
-
-/// What a step did, or the promise of it.
-pub(super) enum Outcome {
-    Known(StepOutcome),
-    Launched(LaunchedStep),
-}
 
 impl Trainer<'_> {
     /// Steps that were launched, recorded or not.

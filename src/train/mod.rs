@@ -11,6 +11,7 @@ mod launch;
 mod network;
 mod objective;
 mod peak;
+mod pending;
 mod plan;
 mod pretrain;
 mod progress;

@@ -36,22 +36,20 @@ pub struct LaunchedStep {
     numbers: Late,
 }
 
-/// Adds the gradients of `losses`, one a micro-batch, clips them and updates. A loss or gradient that is not finite never reaches
-/// the weights.
+/// The gradient of a mean loss, stored in the parameters, and that mean.
+pub(super) struct Backward {
+    /// The loss of each micro-batch, divided by their number.
+    shares: Vec<Tensor>,
+}
+
+/// Stores the gradient of the mean of `losses`, one a micro-batch, clips it and updates. A loss or gradient that is not finite never
+/// reaches the weights.
 pub fn take_step(
     optimizer: &mut Adamw,
     losses: impl ExactSizeIterator<Item = Result<Tensor>>,
     numbers: StepNumbers,
 ) -> Result<StepOutcome> {
-    let shares = add_gradients(optimizer, losses)?;
-    let grad_norm = optimizer.clip(numbers.max_grad_norm)?;
-    // Read last: a GPU need not be waited for between micro-batches.
-    let shares = shares.iter().map(|share| Ok(share.f_double_value(&[])?)).collect::<Result<Vec<_>>>()?;
-    let outcome = StepOutcome::new(&shares, grad_norm);
-    if outcome.was_applied {
-        optimizer.step(numbers.learning_rate, numbers.weight_decay)?;
-    }
-    Ok(outcome)
+    Backward::of(optimizer, losses)?.take(optimizer, numbers)
 }
 
 /// [`take_step`] without waiting for the device, which decides by itself whether the weights move. The numbers are the same.
@@ -60,12 +58,58 @@ pub fn launch_step(
     losses: impl ExactSizeIterator<Item = Result<Tensor>>,
     numbers: StepNumbers,
 ) -> Result<LaunchedStep> {
-    let mut all = add_gradients(optimizer, losses)?;
-    all.push(optimizer.clip_late(numbers.max_grad_norm)?);
-    let all = Tensor::f_stack(&all.iter().map(|one| one.f_to_kind(Kind::Double)).collect::<std::result::Result<Vec<_>, _>>()?, 0)?;
-    let is_lost = all.f_isfinite()?.f_all()?.f_logical_not()?.f_to_kind(Kind::Float)?;
-    optimizer.step_unless(&is_lost, numbers.learning_rate, numbers.weight_decay)?;
-    Ok(LaunchedStep { numbers: Late::new(&all)? })
+    Backward::of(optimizer, losses)?.launch(optimizer, numbers)
+}
+
+impl Backward {
+    /// The pass of `losses`.
+    fn of(optimizer: &mut Adamw, losses: impl ExactSizeIterator<Item = Result<Tensor>>) -> Result<Self> {
+        let stopped = || Error::ours("a step that nothing stops was stopped");
+        Self::unless(|| false, optimizer, losses)?.ok_or_else(stopped)
+    }
+
+    /// The pass of `losses`; none where `should_stop` was true before one of them.
+    pub(super) fn unless(
+        mut should_stop: impl FnMut() -> bool,
+        optimizer: &mut Adamw,
+        mut losses: impl ExactSizeIterator<Item = Result<Tensor>>,
+    ) -> Result<Option<Self>> {
+        optimizer.drop_gradients()?;
+        let num_micro_batches = losses.len();
+        let mut shares = Vec::with_capacity(num_micro_batches);
+        while shares.len() < num_micro_batches {
+            if should_stop() {
+                return Ok(None);
+            }
+            let Some(micro_loss) = losses.next() else { break };
+            let share = micro_loss? / num_micro_batches as f64;
+            share.f_backward()?;
+            shares.push(share.detach());
+        }
+        Ok(Some(Self { shares }))
+    }
+
+    /// Clips and updates.
+    pub(super) fn take(self, optimizer: &mut Adamw, numbers: StepNumbers) -> Result<StepOutcome> {
+        let grad_norm = optimizer.clip(numbers.max_grad_norm)?;
+        // Read last: a GPU need not be waited for between micro-batches.
+        let shares = self.shares.iter().map(|share| Ok(share.f_double_value(&[])?)).collect::<Result<Vec<_>>>()?;
+        let outcome = StepOutcome::new(&shares, grad_norm);
+        if outcome.was_applied {
+            optimizer.step(numbers.learning_rate, numbers.weight_decay)?;
+        }
+        Ok(outcome)
+    }
+
+    /// [`Self::take`] without waiting for the device.
+    pub(super) fn launch(self, optimizer: &mut Adamw, numbers: StepNumbers) -> Result<LaunchedStep> {
+        let mut all = self.shares;
+        all.push(optimizer.clip_late(numbers.max_grad_norm)?);
+        let all = Tensor::f_stack(&all.iter().map(|one| one.f_to_kind(Kind::Double)).collect::<std::result::Result<Vec<_>, _>>()?, 0)?;
+        let is_lost = all.f_isfinite()?.f_all()?.f_logical_not()?.f_to_kind(Kind::Float)?;
+        optimizer.step_unless(&is_lost, numbers.learning_rate, numbers.weight_decay)?;
+        Ok(LaunchedStep { numbers: Late::new(&all)? })
+    }
 }
 
 impl LaunchedStep {
@@ -78,24 +122,11 @@ impl LaunchedStep {
 }
 
 impl StepOutcome {
-    /// Of the losses of the micro-batches, each divided by their number.
+    /// The outcome of the losses of the micro-batches, each divided by their number.
     fn new(shares: &[f64], grad_norm: f64) -> Self {
         let loss = shares.iter().fold(0.0, |sum, share| sum + share);
         Self { loss, grad_norm, was_applied: loss.is_finite() && grad_norm.is_finite() }
     }
-}
-
-/// Stores the gradient of the mean of `losses`; returns each divided by their number.
-fn add_gradients(optimizer: &mut Adamw, losses: impl ExactSizeIterator<Item = Result<Tensor>>) -> Result<Vec<Tensor>> {
-    optimizer.drop_gradients()?;
-    let num_micro_batches = losses.len() as f64;
-    let mut shares = Vec::with_capacity(losses.len());
-    for micro_loss in losses {
-        let share = micro_loss? / num_micro_batches;
-        share.f_backward()?;
-        shares.push(share.detach());
-    }
-    Ok(shares)
 }
 
 /// Mean cross-entropy of the next tokens, in nats; positions whose target is [`IGNORED_TARGET`] do not count.

@@ -2,13 +2,14 @@
 //! on disk that of `run`.
 
 use super::codes::CodeRecord;
-use super::late::{Outcome, Pending};
 use super::network::Network;
+use super::pending::{Outcome, Pending};
 use super::plan::Plan;
 use super::progress::Progress;
-use super::step::{StepNumbers, launch_step, take_step};
-use crate::config::{Experiment, WeightQuantizer};
+use super::step::{Backward, StepNumbers};
+use crate::config::Experiment;
 use crate::libtorch::{caught, peak_memory_bytes, use_large_pages};
+use crate::model::Pass;
 use crate::run::{ActiveRun, Checkpoint, Event, Observer, Peak, StopReason, StopSignal};
 use crate::schedule::{learning_rate, quantization_share, weight_decay};
 use crate::{Error, Result};
@@ -178,24 +179,19 @@ impl<'a> Trainer<'a> {
             weight_decay: weight_decay(&self.experiment.train, step),
             max_grad_norm: self.experiment.train.max_grad_norm,
         };
-        let (objective, decoder) = (&mut self.plan.objective, &self.network.decoder);
-        decoder.set_quantization_share(quantization_share(&self.experiment.train, step));
-        let mut is_abandoned = false;
-        let losses = (0..self.experiment.train.accumulation_steps).map(|_| {
-            is_abandoned = self.stop.requested().is_some();
-            if is_abandoned { Err(Error::ours("asked to stop")) } else { objective.next_loss(decoder) }
-        });
-        let optimizer = &mut self.network.optimizer;
-        let outcome = match self.reads_late {
-            true => launch_step(optimizer, losses, numbers).map(Outcome::Launched),
-            false => take_step(optimizer, losses, numbers).map(Outcome::Known),
-        };
-        self.network.decoder.set_quantization_share(1.0); // what is measured is what a checkpoint computes when it is loaded
-        if is_abandoned {
+        // Only what is learned from is blended: what is measured is what a checkpoint computes when it is loaded.
+        let decoder = self.network.decoder.in_pass(Pass { share: quantization_share(&self.experiment.train, step) });
+        let (objective, optimizer) = (&mut self.plan.objective, &mut self.network.optimizer);
+        let losses = (0..self.experiment.train.accumulation_steps).map(|_| objective.next_loss(&decoder));
+        let Some(backward) = Backward::unless(|| self.stop.requested().is_some(), optimizer, losses)? else {
             self.plan.objective.seek(self.launched_position());
             return Ok(false);
-        }
-        let launched = Pending { numbers, outcome: outcome?, data_position: self.plan.objective.position(), start };
+        };
+        let outcome = match self.reads_late {
+            true => Outcome::Launched(backward.launch(optimizer, numbers)?),
+            false => Outcome::Known(backward.take(optimizer, numbers)?),
+        };
+        let launched = Pending { numbers, outcome, data_position: self.plan.objective.position(), start };
         self.settle()?; // the step before, while this one is under way
         self.pending = Some(launched);
         if !self.reads_late || self.is_anything_due(step) {
@@ -277,7 +273,7 @@ impl<'a> Trainer<'a> {
 
     fn are_codes_due(&self, step: u64) -> bool {
         let cadence = self.experiment.train.record_codes_every;
-        self.experiment.model.bit_linear.weights != WeightQuantizer::None && cadence > 0 && step.is_multiple_of(cadence)
+        self.experiment.model.bit_linear.weights.has_codes() && cadence > 0 && step.is_multiple_of(cadence)
     }
 
     pub(super) fn note(&mut self, message: &str) {

@@ -88,8 +88,10 @@ impl Plan {
 
     /// The hint where rows are no whole blocks.
     fn cure(&self, parameter: &StoredParameter) -> &'static str {
+        if !parameter.is_projection {
+            return "take another type for the embedding";
+        }
         match self.projections {
-            _ if !parameter.is_projection => "take another type for the embedding",
             TensorType::I2S => {
                 "GGUF has no ternary type for this width: take --to packed, or train with sizes that are multiples of 256, which stock \
                  llama.cpp reads, or of 128, for bitnet.cpp"

@@ -2,11 +2,11 @@
 
 use super::heads::{attend, heads};
 use crate::config::ModelConfig;
-use crate::libtorch::{Rows, fused};
+use crate::libtorch::fused;
 use crate::model::RotaryTables;
-use crate::model::bit_linear::{BitLinear, BitLinearOptions};
+use crate::model::bit_linear::{BitLinear, BitLinearOptions, Input, Projected};
 use crate::model::cache::LayerCache;
-use crate::model::fast::has_tiles;
+use crate::model::fast::{Features, has_tiles};
 use crate::model::norm::RmsNorm;
 use tch::Tensor;
 use tch::nn::Path;
@@ -39,8 +39,8 @@ impl GroupedQueryAttention {
     }
 
     /// As [`super::Attention::forward`] has it. A cache holds turned keys, and values.
-    pub fn forward(&self, norm: Option<&RmsNorm>, residual: &Tensor, rotary: &RotaryTables, cache: Option<&mut LayerCache>) -> Tensor {
-        let [query, key, value] = BitLinear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], norm, residual);
+    pub fn forward(&self, input: Input<'_>, rotary: &RotaryTables, cache: Option<&mut LayerCache>) -> Projected<'_> {
+        let [query, key, value] = BitLinear::forward_all([&self.q_proj, &self.k_proj, &self.v_proj], input);
         let mixed = match cache {
             None if has_tiles(&query, query.kind()) => {
                 let (cosines, sines) = rotary.tables();
@@ -48,7 +48,7 @@ impl GroupedQueryAttention {
             }
             cache => self.plain_attention([&query, &key, &value], rotary, cache),
         };
-        self.o_proj.add_to(residual, self.sub_norm.as_ref(), Rows::Plain(&mixed))
+        Projected { layer: &self.o_proj, features: Features::Plain(mixed), norm: self.sub_norm.as_ref(), pass: input.pass }
     }
 
     /// Attention in libtorch's operations: `[batch, sequence, hidden]`.

@@ -3,15 +3,16 @@
 
 use super::heads::{attend, heads};
 use crate::config::{self, ModelConfig};
-use crate::libtorch::Rows;
 use crate::model::RotaryTables;
-use crate::model::bit_linear::{BitLinear, BitLinearOptions};
+use crate::model::bit_linear::{BitLinear, BitLinearOptions, Input, Projected};
 use crate::model::cache::LayerCache;
+use crate::model::fast::Features;
 use crate::model::norm::RmsNorm;
+use crate::model::pass::Pass;
 use tch::Tensor;
 use tch::nn::{Module, Path};
 
-/// `eps` of the norms over latents, as DeepSeek's models have it, whatever `rms_norm_eps` is.
+/// The epsilon of the norms over latents, as DeepSeek's models have it, whatever `rms_norm_eps` is.
 const LATENT_NORM_EPS: f64 = 1e-6;
 
 /// Every projection as BitLinear, norms over the latents, and a sub-norm before o where the config has one.
@@ -65,18 +66,18 @@ impl LatentAttention {
     }
 
     /// As [`super::Attention::forward`] has it. A cache holds the normed latents and the turned shared key.
-    pub fn forward(&self, norm: Option<&RmsNorm>, residual: &Tensor, rotary: &RotaryTables, cache: Option<&mut LayerCache>) -> Tensor {
+    pub fn forward(&self, input: Input<'_>, rotary: &RotaryTables, cache: Option<&mut LayerCache>) -> Projected<'_> {
         let start = cache.as_ref().map_or(0, |cache| cache.num_positions());
-        let (query, compressed) = self.query.with_compressed(&self.kv_a_proj_with_mqa, norm, residual);
+        let (query, compressed) = self.query.with_compressed(&self.kv_a_proj_with_mqa, input);
         let compressed = compressed.split_with_sizes([self.sizes.latent, self.sizes.turned], -1);
         let new = [self.kv_a_layernorm.forward(&compressed[0]), rotary.rotate(&heads(&compressed[1], self.sizes.turned), start)];
         let [latent, shared_key] = match cache {
             Some(cache) => cache.extended_by(new),
             None => new,
         };
-        let (key, value) = self.expanded(&latent, &shared_key);
+        let (key, value) = self.expanded(&latent, &shared_key, input.pass);
         let mixed = self.attend(&self.turned_query(&query, rotary, start), &key, &value);
-        self.o_proj.add_to(residual, self.sub_norm.as_ref(), Rows::Plain(&mixed))
+        Projected { layer: &self.o_proj, features: Features::Plain(mixed), norm: self.sub_norm.as_ref(), pass: input.pass }
     }
 
     /// Heads of queries, with their last features turned.
@@ -87,8 +88,9 @@ impl LatentAttention {
 
     /// Keys and values of every head: latents `[batch, positions, latent]` and the shared key `[batch, 1, positions, turned]` to
     /// `[batch, heads, positions, plain + turned]` and `[batch, heads, positions, value]`.
-    fn expanded(&self, latent: &Tensor, shared_key: &Tensor) -> (Tensor, Tensor) {
-        let features = heads(&self.kv_b_proj.forward(latent), self.sizes.plain + self.sizes.value);
+    fn expanded(&self, latent: &Tensor, shared_key: &Tensor, pass: Pass) -> (Tensor, Tensor) {
+        let [features] = BitLinear::forward_all([&self.kv_b_proj], Input { pass, ..Input::from(latent) });
+        let features = heads(&features, self.sizes.plain + self.sizes.value);
         let [plain, value] =
             [(0, self.sizes.plain), (self.sizes.plain, self.sizes.value)].map(|(start, size)| features.narrow(-1, start, size));
         let count = plain.size()[1];
@@ -131,15 +133,19 @@ impl Query {
     }
 
     /// Queries, `[batch, sequence, heads · (plain + turned)]`, and what `compress` makes of the same input.
-    fn with_compressed(&self, compress: &BitLinear, norm: Option<&RmsNorm>, residual: &Tensor) -> (Tensor, Tensor) {
+    fn with_compressed(&self, compress: &BitLinear, input: Input<'_>) -> (Tensor, Tensor) {
         let first = match self {
             Self::Direct(q_proj) => q_proj,
             Self::Squeezed { q_a_proj, .. } => q_a_proj,
         };
-        let [first, compressed] = BitLinear::forward_all([first, compress], norm, residual);
+        let [first, compressed] = BitLinear::forward_all([first, compress], input);
         match self {
             Self::Direct(_) => (first, compressed),
-            Self::Squeezed { q_a_layernorm, q_b_proj, .. } => (q_b_proj.forward_behind(q_a_layernorm, &first), compressed),
+            Self::Squeezed { q_a_layernorm, q_b_proj, .. } => {
+                let input = Input { norm: Some(q_a_layernorm), pass: input.pass, ..Input::from(&first) };
+                let [query] = BitLinear::forward_all([q_b_proj], input);
+                (query, compressed)
+            }
         }
     }
 }

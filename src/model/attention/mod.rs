@@ -5,13 +5,11 @@ mod heads;
 mod latent;
 
 use super::RotaryTables;
-use super::bit_linear::{BitLinear, BitLinearOptions};
+use super::bit_linear::{BitLinear, BitLinearOptions, Input, Projected};
 use super::cache::LayerCache;
-use super::norm::RmsNorm;
 use crate::config::{self, ModelConfig};
 use grouped_query::GroupedQueryAttention;
 use latent::LatentAttention;
-use tch::Tensor;
 use tch::nn::Path;
 
 /// The attention of one block.
@@ -30,12 +28,12 @@ impl Attention {
         }
     }
 
-    /// The residual stream `[batch, sequence, hidden]`, behind `norm`, to the same with what was attended to added; a position sees itself
-    /// and those before it, the ones that `cache` holds first of all.
-    pub fn forward(&self, norm: Option<&RmsNorm>, residual: &Tensor, rotary: &RotaryTables, cache: Option<&mut LayerCache>) -> Tensor {
+    /// `[batch, sequence, hidden]` to what is added to the residual stream; a position sees itself and those before it, the ones that
+    /// `cache` holds first of all.
+    pub fn forward(&self, input: Input<'_>, rotary: &RotaryTables, cache: Option<&mut LayerCache>) -> Projected<'_> {
         match self {
-            Self::GroupedQuery(attention) => attention.forward(norm, residual, rotary, cache),
-            Self::Latent(attention) => attention.forward(norm, residual, rotary, cache),
+            Self::GroupedQuery(attention) => attention.forward(input, rotary, cache),
+            Self::Latent(attention) => attention.forward(input, rotary, cache),
         }
     }
 

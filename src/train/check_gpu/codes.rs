@@ -3,7 +3,8 @@
 //! between two of them, to that rounding.
 
 use super::finding::{Finding, Table};
-use super::{Scale, device_word};
+use super::models::Scale;
+use super::setting::device_word;
 use crate::Result;
 use crate::config::{ActivationQuantizer, WeightQuantizer};
 use crate::libtorch::random::{normal, seed};

@@ -3,7 +3,8 @@
 
 use super::finding::{Finding, Table};
 use super::models::{self, made_batch};
-use super::{Scale, Shape, Weights, device_word};
+use super::models::{Scale, Shape, Weights};
+use super::setting::device_word;
 use crate::config::Experiment;
 use crate::libtorch::{caught, sent};
 use crate::model::Decoder;

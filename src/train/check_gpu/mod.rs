@@ -9,19 +9,18 @@ mod losses;
 mod models;
 mod operators;
 mod resume;
+mod setting;
 mod speed;
 mod supervise;
 mod surroundings;
 
 pub use finding::{Finding, Report, Verdict};
 pub use models::{Scale, Shape, Weights};
+pub use setting::Setting;
 pub use supervise::{Supervisor, check_gpu};
 
-use crate::config::DeviceChoice;
 use crate::model::select_device;
 use crate::{Error, Result};
-use std::path::PathBuf;
-use tch::Device;
 
 /// Something to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,17 +41,6 @@ pub enum Part {
     Operators,
     /// Stopping and going on.
     Resume,
-}
-
-/// Where and how large.
-#[derive(Debug, Clone)]
-pub struct Setting {
-    /// Where the tensors that are looked at live.
-    pub device: DeviceChoice,
-    /// How much of everything.
-    pub scale: Scale,
-    /// A directory for what a part writes on its way.
-    pub work_dir: PathBuf,
 }
 
 impl Part {
@@ -115,14 +103,5 @@ impl Part {
             Self::Operators => &[("CUDA_LAUNCH_BLOCKING", "1")],
             _ => &[],
         }
-    }
-}
-
-/// For tables.
-fn device_word(device: Device) -> &'static str {
-    match device {
-        Device::Cuda(_) => "CUDA",
-        Device::Mps => "MPS",
-        _ => "CPU",
     }
 }

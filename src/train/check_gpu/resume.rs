@@ -3,7 +3,7 @@
 
 use super::finding::{Finding, Table};
 use super::models;
-use super::{Setting, device_word};
+use super::setting::{Setting, device_word};
 use crate::config::{DeviceChoice, Experiment, Overrides};
 use crate::libtorch::load_tensors;
 use crate::run::{CheckpointStore, MetricsRow, Observer, RunDirectory, StopReason, StopSignal, read_log};

@@ -3,7 +3,8 @@
 use super::finding::{Finding, Table};
 use super::losses::{numbers, refuse_lost};
 use super::models::{self, made_batch};
-use super::{Scale, Shape, Weights, device_word};
+use super::models::{Scale, Shape, Weights};
+use super::setting::device_word;
 use crate::Result;
 use crate::config::{Experiment, Kernels};
 use crate::libtorch::{caught, cuda_memory_bytes, cuda_peak_memory, peak_memory_bytes, sent};

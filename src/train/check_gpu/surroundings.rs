@@ -1,7 +1,7 @@
 //! Which device this is, and what it can do at best.
 
-use super::device_word;
 use super::finding::{Finding, Table};
+use super::setting::device_word;
 use crate::Result;
 use crate::config::Precision;
 use crate::libtorch::{self, cuda_memory_bytes, cuda_name};
