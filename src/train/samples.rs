@@ -1,4 +1,4 @@
-//! Prompts continued while training: each in each of the config's sampling modes. How a token is chosen is the business of `model`.
+//! Prompts continued while training: each in each of the config's sampling modes. How a token is chosen is left to `sampling`.
 
 use super::trainer::Trainer;
 use crate::Result;
